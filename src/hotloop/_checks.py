@@ -1,0 +1,195 @@
+"""Checks of arguments: the error names the argument, what came, and what to do.
+
+Kernels run without bounds checks, so nothing reaches them that has not passed here.
+"""
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop.errors import InvalidTypeError, InvalidValueError
+
+__all__ = [
+    "check_choice",
+    "check_features",
+    "check_flag",
+    "check_integer",
+    "check_labels",
+    "check_number",
+    "check_values",
+    "check_vector",
+    "check_weights",
+]
+
+CHUNK_BYTES = 1 << 22
+"""Data is looked at in pieces of this size: a memory map is never in memory whole."""
+
+
+def check_number(value: Any, name: str, *, low: float = -math.inf, below: float = math.inf) -> float:
+    """`value` as a float, if it is a finite number with low <= value < below."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InvalidTypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidValueError(f"{name}: must be finite, got {value!r}")
+    if number < low:
+        raise InvalidValueError(f"{name}: must be at least {low:g}, got {value!r}")
+    if number >= below:
+        raise InvalidValueError(f"{name}: must be below {below:g}, got {value!r}")
+    return number
+
+
+def check_integer(value: Any, name: str, *, low: int) -> int:
+    """`value` as an int, if it is a whole number of at least `low`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise InvalidTypeError(f"{name}: expected a whole number, got {value!r}")
+    if value < low:
+        raise InvalidValueError(f"{name}: must be at least {low}, got {value!r}")
+    return int(value)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """`value`, if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidTypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """`value`, if it is one of `choices`."""
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name}: expected one of {sorted(choices)}, got {value!r}")
+    if value not in choices:
+        raise InvalidValueError(f"{name}: must be one of {sorted(choices)}, got {value!r}")
+    return value
+
+
+def check_features(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`X` as an array (rows, n_features) of real, finite numbers that fit `dtype`; nothing is copied."""
+    array = _numeric_array(X, name)
+    if array.ndim != 2:
+        hint = " Use X.reshape(1, -1) for one row, X.reshape(-1, 1) for one feature." * (array.ndim == 1)
+        raise InvalidValueError(
+            f"{name}: expected shape (rows, {n_features}), got {array.shape}; "
+            f"the model has input_dim={n_features}.{hint}"
+        )
+    if array.shape[1] != n_features:
+        raise InvalidValueError(
+            f"{name}: has {array.shape[1]} features, shape {array.shape}; the model has "
+            f"input_dim={n_features}. Pass data of that width, or build the model with the data's."
+        )
+    if array.shape[0] == 0:
+        raise InvalidValueError(f"{name}: is empty, shape {array.shape}; at least one row is needed")
+    _check_finite(array, name, dtype)
+    return array
+
+
+def check_labels(y: Any, name: str, n_rows: int, n_classes: int) -> NDArray[Any]:
+    """`y` as a column (n_rows, 1) of classes 0 … n_classes − 1."""
+    array = _numeric_array(y, name)
+    if array.dtype.kind not in "biu":
+        raise InvalidTypeError(
+            f"{name}: class labels must be integers, got dtype {array.dtype}; "
+            "convert with y.astype(int), or map names with np.unique(y, return_inverse=True)"
+        )
+    array = _column(array, name, n_rows)
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= n_classes:
+        raise InvalidValueError(
+            f"{name}: labels must lie in 0 … {n_classes - 1}, since the model has {n_classes} outputs; "
+            f"found {low if low < 0 else high}. Renumber the classes, or give the last layer more units."
+        )
+    return array
+
+
+def check_values(y: Any, name: str, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`y` as an array (n_rows, n_outputs) of finite numbers that fit `dtype`."""
+    array = _numeric_array(y, name)
+    if n_outputs == 1:
+        array = _column(array, name, n_rows)
+    if array.shape != (n_rows, n_outputs):
+        _check_length(array, name, n_rows)
+        raise InvalidValueError(
+            f"{name}: expected shape ({n_rows}, {n_outputs}), since the model has {n_outputs} outputs; "
+            f"got {array.shape}"
+        )
+    _check_finite(array, name, dtype)
+    return array
+
+
+def check_weights(weights: Any, name: str, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`weights` as a column (n_rows, 1) of finite numbers, none negative and not all 0."""
+    array = _column(_numeric_array(weights, name), name, n_rows)
+    _check_finite(array, name, dtype)
+    if array.min() < 0:
+        raise InvalidValueError(f"{name}: weights must be at least 0, found {array.min()!r}")
+    if array.max() == 0:
+        raise InvalidValueError(f"{name}: all weights are 0; at least one must be above")
+    return array
+
+
+def check_vector(theta: Any, name: str, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`theta` as a flat array of `size` finite numbers that fit `dtype`."""
+    array = _numeric_array(theta, name)
+    if array.shape != (size,):
+        raise InvalidValueError(f"{name}: expected a flat array of {size} numbers, got shape {array.shape}")
+    _check_finite(array, name, dtype)
+    return array
+
+
+def _numeric_array(values: Any, name: str) -> NDArray[Any]:
+    if hasattr(values, "tocsr"):
+        raise InvalidTypeError(f"{name}: sparse matrices are not supported; pass {name}.toarray()")
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InvalidTypeError(f"{name}: cannot be read as an array of numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise InvalidTypeError(
+            f"{name}: expected real numbers, got an array of dtype {array.dtype}; "
+            "convert it first, for example with np.asarray(values, dtype=np.float32)"
+        )
+    return array
+
+
+def _column(array: NDArray[Any], name: str, n_rows: int) -> NDArray[Any]:
+    """(n,) or (n, 1) as (n, 1)."""
+    _check_length(array, name, n_rows)
+    if array.ndim == 1:
+        return array.reshape(-1, 1)
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array
+    raise InvalidValueError(f"{name}: expected one number a row, shape ({n_rows},), got {array.shape}")
+
+
+def _check_length(array: NDArray[Any], name: str, n_rows: int) -> None:
+    if array.ndim == 0 or len(array) != n_rows:
+        length = "no length" if array.ndim == 0 else f"{len(array)} rows"
+        raise InvalidValueError(
+            f"{name}: has {length}, but there are {n_rows} samples; both must have the same length"
+        )
+
+
+def _check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
+    """Raise if a number is NaN, infinite, or would become infinite in `dtype`."""
+    if array.dtype.kind != "f":
+        return
+    largest = np.finfo(dtype).max
+    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    for first in range(0, len(array), rows):
+        chunk = array[first : first + rows]
+        low, high = chunk.min(), chunk.max()  # NaN wins both
+        if not (-largest <= low and high <= largest):
+            where = np.argwhere(~(np.abs(chunk) <= largest))[0]
+            bad = chunk[tuple(where)]
+            row, *column = (int(k) for k in where)
+            place = f"row {first + row}" + (f", column {column[0]}" if column else "")
+            what = f"too large for {dtype}" if np.isfinite(bad) else "not finite"
+            raise InvalidValueError(
+                f"{name}: {bad!r} at {place} is {what}; remove such rows or fill them in "
+                "(np.nan_to_num, or an imputer) before training"
+            )

@@ -1,0 +1,44 @@
+"""Everything hotloop raises on purpose is a `HotloopError` and also the built-in a Python user expects."""
+
+
+class HotloopError(Exception):
+    """Base of every error that hotloop raises on purpose."""
+
+
+class InvalidValueError(HotloopError, ValueError):
+    """An argument has the right type but a value that cannot be used."""
+
+
+class InvalidTypeError(HotloopError, TypeError):
+    """An argument has a type that cannot be used."""
+
+
+class FileFormatError(HotloopError, ValueError):
+    """A file is damaged, truncated, or not what its name promises."""
+
+
+class NotFoundError(HotloopError, FileNotFoundError):
+    """A file or a data set is not where it was looked for."""
+
+
+class DownloadError(HotloopError, OSError):
+    """A data set could not be fetched."""
+
+
+class DivergenceError(HotloopError, ArithmeticError):
+    """The training loss is not finite; the model holds the last finite weights.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened, counted from 1; `step` counts within the epoch.
+    """
+
+    def __init__(self, message: str, epoch: int, step: int):
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+
+
+class MissingExtraError(HotloopError, ImportError):
+    """An optional dependency is not installed."""
