@@ -1,0 +1,154 @@
+"""The one place where numba is met: the decorator of all kernels, and their cache on disk.
+
+Every kernel gets the same flags (a helper without explicit flags would inherit those of
+whoever compiles it first, numba#7168), releases the GIL, and is compiled on first use.
+
+Compiled code is kept in a folder named after a hash of *all* of hotloop's sources. Numba's own
+cache looks at the file of the function alone, so a caller would go stale when a kernel that it
+calls changes in another file. And where numba fails on a damaged or unwritable cache
+(numba#10434, numba#5566), `KernelCache` recompiles or goes on uncached: a cache may save time,
+it may never break a user.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import config, njit, types
+from numba.core import caching, cgutils
+from numba.extending import intrinsic, overload
+
+__all__ = [
+    "COMPILED",
+    "INTRINSICS",
+    "cache_folder",
+    "cgutils",
+    "intrinsic",
+    "kernel",
+    "kernel_in_order",
+    "overload",
+    "types",
+]
+
+COMPILED = not config.DISABLE_JIT
+"""False under NUMBA_DISABLE_JIT=1: kernels are then plain Python."""
+
+INTRINSICS = COMPILED and not config.BOUNDSCHECK
+"""False where the plain-loop twins of the intrinsics run: with the JIT off, or under bounds checks."""
+
+# Sums may be reordered and products fused, which lets loops vectorise; NaN and infinity keep their
+# meaning (plain fastmath=True would break isfinite).
+FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+IN_ORDER = {"contract"}
+"""For the few kernels whose rounding errors cancel only in the written order."""
+
+
+def kernel(function: Callable[..., Any], flags: set[str] = FLAGS) -> Any:
+    """Compile `function` in nopython mode, without the GIL, cached on disk."""
+    if not COMPILED:
+        # Compiled loops overflow to inf and divide to NaN silently; so do their plain twins.
+        return np.errstate(all="ignore")(function)
+    # Without numba's runtime, slices are not reference-counted: an atomic add and subtract each, half
+    # of the time of a small step. And a kernel that allocates does not compile.
+    dispatcher = njit(fastmath=flags, error_model="numpy", nogil=True, _nrt=False)(function)
+    # No folder, or a numba whose cache looks different: go on uncached.
+    with contextlib.suppress(Exception):
+        dispatcher._cache = KernelCache(function)
+    return dispatcher
+
+
+def kernel_in_order(function: Callable[..., Any]) -> Any:
+    """A `kernel` whose sums and products are not reordered."""
+    return kernel(function, IN_ORDER)
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept, or None where no folder can be written.
+
+    ``$NUMBA_CACHE_DIR`` if it is set, else the user's cache folder; the last part is a hash over
+    hotloop's sources and numba's bounds-check setting.
+    """
+    digest = hashlib.sha256(f"boundscheck={config.BOUNDSCHECK}".encode())
+    try:
+        for path in sorted(Path(__file__).parent.rglob("*.py")):
+            digest.update(path.read_bytes())
+        folder = _cache_root() / f"kernels-{digest.hexdigest()[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
+        return None
+    return folder
+
+
+def _cache_root() -> Path:
+    if config.CACHE_DIR:
+        return Path(config.CACHE_DIR) / "hotloop"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "hotloop"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "hotloop"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotloop"
+
+
+@functools.cache
+def _announce() -> None:
+    """Say, once a process, why the first step takes a while."""
+    print("hotloop: compiling kernels for this processor, once (about 10 s) ...", file=sys.stderr, flush=True)
+
+
+class _Locator(caching._CacheLocator):  # type: ignore[misc]
+    """All kernels share one folder, whose name already says which sources they come from."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path):
+        self._py_file = function.__code__.co_filename
+        self._folder = folder
+        self._line = function.__code__.co_firstlineno
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
+        folder = cache_folder()
+        return cls(py_func, folder) if folder else None
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
+
+
+class KernelCache(caching.FunctionCache):  # type: ignore[misc]
+    """Numba's cache of one function, except that its failures cost only time."""
+
+    _impl_class = _CacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function for `sig`, or None if it is not there or cannot be read."""
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # truncated, overwritten, from elsewhere: unpickling may raise anything
+            found = None
+            with contextlib.suppress(Exception):
+                self.flush()
+        if found is None:
+            _announce()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the compiled function if the disk allows it."""
+        with contextlib.suppress(Exception):  # disk full, folder gone or read-only
+            super().save_overload(sig, data)

@@ -1,0 +1,166 @@
+"""One program, many threads: a barrier, and each thread's share of a range.
+
+Every thread of a team runs the same kernel with its own `tid`. The threads meet at `barrier`, an
+atomic counter: whoever arrives last opens it for all. Waiting spins for a moment, then yields the
+processor, so a team on a busy machine slows down but never holds others up.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from hotloop._checks import check_integer
+from hotloop._jit import COMPILED, cgutils, intrinsic, kernel, types
+
+__all__ = ["Team", "barrier", "check_threads", "share"]
+
+# State of a barrier: how many have arrived, the number of the round, whether the team gave up;
+# a cache line apart, since all threads look at the round while others arrive.
+ARRIVED, ROUND, GIVEN_UP, SYNC_SIZE = 0, 16, 32, 48
+SPINS = 2000
+"""Looks at the round before the processor is yielded: some microseconds, the length of a short wait."""
+
+
+def check_threads(n_threads: int | None) -> int:
+    """`n_threads` as a number; None means one for each processor that this process may use."""
+    if n_threads is not None:
+        return check_integer(n_threads, "n_threads", low=1)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Team:
+    """Some threads that run the same kernel at the same time, each with its own `tid`.
+
+    A context manager: the threads live as long as it. A team of one is the calling thread. In plain
+    Python (JIT off) every team is one: results are the same for any number.
+    """
+
+    def __init__(self, n_threads: int):
+        self.n_threads = n_threads if COMPILED else 1
+        self._sync = np.zeros(SYNC_SIZE, np.int64)
+        self._pool = ThreadPoolExecutor(self.n_threads - 1, "hotloop") if self.n_threads > 1 else None
+
+    def __enter__(self) -> "Team":
+        if self._pool is not None:
+            # Start all threads now, so that none is missing when the others wait at a barrier.
+            all_here = threading.Barrier(self.n_threads)
+            try:
+                for _ in range(self.n_threads - 1):
+                    self._pool.submit(all_here.wait)
+            except BaseException:
+                all_here.abort()
+                raise
+            all_here.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args, tid, n_threads, sync)`` on every thread; returns what thread 0 returns."""
+        if self._pool is None:
+            return function(*args, 0, 1, self._sync)
+        others = []
+        try:
+            others = [
+                self._pool.submit(function, *args, tid, self.n_threads, self._sync)
+                for tid in range(1, self.n_threads)
+            ]
+            return function(*args, 0, self.n_threads, self._sync)
+        except BaseException:
+            self._sync[GIVEN_UP] = 1  # nobody may wait for a thread that will not come
+            raise
+        finally:
+            for other in others:
+                other.result()
+
+
+@kernel
+def share(n, grain, tid, n_threads):
+    """Thread `tid`'s part [lo, hi) of range(n), in whole grains."""
+    grains = (n + grain - 1) // grain
+    lo = grains * tid // n_threads * grain
+    hi = grains * (tid + 1) // n_threads * grain
+    return min(lo, n), min(hi, n)
+
+
+@kernel
+def barrier(sync, n_threads):
+    """Wait until all `n_threads` threads are here. What they wrote before is visible to all after."""
+    if n_threads == 1:
+        return
+    current = atomic_load(sync, ROUND)
+    if atomic_add(sync, ARRIVED, 1) == n_threads - 1:
+        atomic_store(sync, ARRIVED, 0)
+        atomic_add(sync, ROUND, 1)
+        return
+    spins = 0
+    while atomic_load(sync, ROUND) == current and atomic_load(sync, GIVEN_UP) == 0:
+        spins += 1
+        if spins > SPINS:
+            yield_processor()
+
+
+def _element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+def _atomic_add(typing_context, array, index, value):
+    def codegen(context, builder, signature, args):
+        where = _element(context, builder, signature.args[0], args[0], args[1])
+        return builder.atomic_rmw("add", where, args[2], "seq_cst")
+
+    return types.int64(array, types.int64, types.int64), codegen
+
+
+def _atomic_load(typing_context, array, index):
+    def codegen(context, builder, signature, args):
+        where = _element(context, builder, signature.args[0], args[0], args[1])
+        return builder.load_atomic(where, "seq_cst", 8)
+
+    return types.int64(array, types.int64), codegen
+
+
+def _atomic_store(typing_context, array, index, value):
+    def codegen(context, builder, signature, args):
+        where = _element(context, builder, signature.args[0], args[0], args[1])
+        builder.store_atomic(args[2], where, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), codegen
+
+
+def _yield_processor(typing_context):
+    # Both are in every process: libc's, and kernel32's on Windows.
+    name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+
+    def codegen(context, builder, signature, args):
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), name)
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+if COMPILED:
+    atomic_add, atomic_load = intrinsic(_atomic_add), intrinsic(_atomic_load)
+    atomic_store, yield_processor = intrinsic(_atomic_store), intrinsic(_yield_processor)
+else:
+
+    def _unreachable(*args: Any) -> int:
+        """Plain Python runs with one thread: results are the same for any number."""
+        raise AssertionError("a barrier of one thread waits for nobody")
+
+    atomic_add = atomic_load = atomic_store = yield_processor = _unreachable
