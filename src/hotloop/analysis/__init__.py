@@ -1,0 +1,1 @@
+"""The geometry of the loss surface: tools that take an `Objective`."""

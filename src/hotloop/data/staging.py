@@ -1,0 +1,95 @@
+"""Staging: from the user's arrays to blocks of contiguous rows in the dtype of θ."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._checks import check_features, check_labels, check_values, check_weights
+from hotloop.engine.loop import Block
+from hotloop.losses import Loss
+
+__all__ = ["BLOCK_BYTES", "Samples", "check_samples", "stage_rows"]
+
+BLOCK_BYTES = 1 << 22
+"""About how large the features of a block are: they then stay in the second or third cache."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked data, as the user gave it.
+
+    Attributes
+    ----------
+    features : ndarray (n, n_in)
+    targets : ndarray (n, 1) of classes or (n, n_out) of values
+    weights : ndarray (n, 1), or None for ones
+    scale : float
+        uint8 features are multiplied by it.
+    """
+
+    features: NDArray[Any]
+    targets: NDArray[Any]
+    weights: NDArray[Any] | None
+    scale: float
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def total_weight(self) -> float:
+        """Σ weights."""
+        return float(len(self) if self.weights is None else self.weights.sum(dtype=np.float64))
+
+    def empty_block(self, rows: int, dtype: np.dtype[Any]) -> Block:
+        """Room for `rows` rows."""
+        return Block(
+            x=np.empty((rows, self.features.shape[1]), dtype),
+            targets=np.empty((rows, self.targets.shape[1]), dtype),
+            weights=np.ones(rows, dtype),
+        )
+
+    def fill(self, block: Block, rows: slice | NDArray[np.int64]) -> Block:
+        """Copy `rows` into `block`; returns the part of it that they fill."""
+        n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        part = Block(block.x[:n], block.targets[:n], block.weights[:n])
+        stage_rows(self.features, rows, part.x, self.scale)
+        stage_rows(self.targets, rows, part.targets)
+        if self.weights is not None:
+            stage_rows(self.weights, rows, part.weights.reshape(-1, 1))
+        return part
+
+
+def check_samples(
+    X: Any, y: Any, weights: Any, *, loss: Loss, n_in: int, n_out: int, dtype: np.dtype[Any], scale: float,
+    names: tuple[str, str, str] = ("X", "y", "sample_weight"),
+) -> Samples:  # fmt: skip
+    """Check data against a model and a loss. Raises `InvalidValueError` or `InvalidTypeError`."""
+    features = check_features(X, names[0], n_in, dtype)
+    n = len(features)
+    if loss.on_labels:
+        targets = check_labels(y, names[1], n, n_out)
+    else:
+        targets = check_values(y, names[1], n, n_out, dtype)
+    return Samples(
+        features, targets, None if weights is None else check_weights(weights, names[2], n, dtype), scale
+    )
+
+
+def stage_rows(
+    source: NDArray[Any], rows: slice | NDArray[np.int64], out: NDArray[Any], scale: float = 1.0
+) -> None:
+    """out[:] = source[rows], in the dtype of `out`; uint8 is multiplied by `scale`."""
+    if isinstance(rows, slice):
+        chunk = source[rows]
+    elif source.dtype == out.dtype:
+        # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range.
+        np.take(source, rows, axis=0, out=out, mode="clip")
+        return
+    else:
+        chunk = source[rows]
+    if source.dtype == np.uint8 and scale != 1.0:
+        np.multiply(chunk, out.dtype.type(scale), out=out, casting="unsafe")
+    else:
+        out[...] = chunk

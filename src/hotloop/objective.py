@@ -1,0 +1,144 @@
+"""`Objective`: model, data and loss together, as a function of the flat θ."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._checks import check_choice, check_integer, check_vector
+from hotloop.data.staging import BLOCK_BYTES, check_samples
+from hotloop.engine.loop import evaluate_block, gradient_block
+from hotloop.engine.table import aligned_zeros
+from hotloop.engine.team import Team, check_threads
+from hotloop.errors import InvalidTypeError
+from hotloop.losses import LOSSES
+from hotloop.sequential import Sequential
+
+__all__ = ["Objective"]
+
+
+class Objective:
+    """L(θ): the weighted mean loss of a network over all of some data.
+
+    What minimizers, gradient checks and pictures of the loss surface take. The model gives the
+    architecture and the dtype; its own weights are never changed.
+
+    Parameters
+    ----------
+    model : Sequential
+        The network.
+    X, y : array-like
+        Data, as `Trainer.fit` takes them.
+    loss : {"softmax_cross_entropy", "mse"}
+        The loss of a sample.
+    sample_weight : array-like (n,), optional
+        How much each sample counts.
+    batch_size : int, default 256
+        Rows that go through the network at once: memory, not the result, depends on it.
+    n_threads : int or None, default 1
+        Threads; the result is the same for any number.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> model = hl.Sequential([hl.Dense(1, use_bias=False)], input_dim=1, dtype="float64")
+    >>> objective = hl.Objective(model, [[1.0], [2.0]], [2.0, 4.0], loss="mse")
+    >>> objective.value([1.0]), objective.gradient([1.0])
+    (2.5, array([-5.]))
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        X: Any,
+        y: Any,
+        *,
+        loss: str,
+        sample_weight: Any = None,
+        batch_size: int = 256,
+        n_threads: int | None = 1,
+    ):
+        if not isinstance(model, Sequential):
+            raise InvalidTypeError(f"model: expected a hotloop.Sequential, got {model!r}")
+        self.model = model
+        self.loss = LOSSES[check_choice(loss, "loss", LOSSES)]
+        self.batch_size = check_integer(batch_size, "batch_size", low=1)
+        self.n_threads = check_threads(n_threads)
+        self._given = (X, y, sample_weight)
+        self._samples = check_samples(
+            X, y, sample_weight, loss=self.loss, n_in=model.input_dim, n_out=model.output_dim,
+            dtype=model.dtype, scale=model.uint8_scale,
+        )  # fmt: skip
+        n = len(self._samples)
+        batch = min(self.batch_size, n)
+        per_block = max(1, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize * batch)) * batch
+        self._net = model.bind(batch, self.n_threads)
+        self._block = self._samples.empty_block(min(per_block, n), model.dtype)
+        self._theta = aligned_zeros(self.size, model.dtype)
+        self._grad = aligned_zeros(self.size, model.dtype)
+
+    @property
+    def size(self) -> int:
+        """How many numbers θ has."""
+        return self.model.theta.size
+
+    def value(self, theta: Any) -> float:
+        """L(θ).
+
+        Parameters
+        ----------
+        theta : array-like (size,)
+            Finite numbers.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If θ has the wrong shape or numbers that are not finite.
+        """
+        return self._run(theta, evaluate_block, ())
+
+    def gradient(self, theta: Any) -> NDArray[Any]:
+        """∇L(θ), shape (size,), in the model's dtype. Raises as `value` does."""
+        return self.value_and_gradient(theta)[1]
+
+    def value_and_gradient(self, theta: Any) -> tuple[float, NDArray[Any]]:
+        """(L(θ), ∇L(θ)), for the price of the gradient. Raises as `value` does."""
+        self._grad[:] = 0
+        value = self._run(theta, gradient_block, (self._grad,))
+        return value, self._grad.copy()
+
+    def astype(self, dtype: str) -> "Objective":
+        """The same function computed in "float32" or "float64"."""
+        model = Sequential(
+            self.model.layers,
+            input_dim=self.model.input_dim,
+            seed=self.model.seed,
+            dtype=dtype,
+            uint8_scale=self.model.uint8_scale,
+        )
+        model.theta[:] = self.model.theta
+        X, y, weights = self._given
+        return Objective(
+            model, X, y, loss=self.loss.name, sample_weight=weights, batch_size=self.batch_size,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def _run(self, theta: Any, kernel: Any, outputs: tuple[NDArray[Any], ...]) -> float:
+        """Stage the data block by block and let `kernel` add to `outputs`; the mean loss."""
+        self._theta[:] = check_vector(theta, "theta", self.size, self.model.dtype)
+        n, rows = len(self._samples), len(self._block.weights)
+        batch, scale = len(self._net.row_loss), 1.0 / self._samples.total_weight
+        factors = (scale,) if outputs else ()
+        sums = np.zeros(2)
+        with Team(self.n_threads) as team:
+            for first in range(0, n, rows):
+                block = self._samples.fill(self._block, slice(first, min(first + rows, n)))
+                team.run(
+                    kernel, self._net, block, self.loss.code, *factors, self._theta, *outputs, batch, sums
+                )
+        return float(sums[0] * scale)

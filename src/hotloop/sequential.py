@@ -1,0 +1,274 @@
+"""`Sequential`: layers, their weights as one flat θ, prediction, and model files."""
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._checks import check_choice, check_features, check_integer, check_number
+from hotloop.data.staging import BLOCK_BYTES, stage_rows
+from hotloop.engine.loop import predict_block
+from hotloop.engine.table import Net, Operation, aligned_zeros, bind, theta_offsets
+from hotloop.engine.team import Team, check_threads
+from hotloop.errors import InvalidTypeError, InvalidValueError
+from hotloop.files import read_tensors, write_tensors
+from hotloop.initializers import initial_values
+from hotloop.layers import LAYERS, Layer
+
+__all__ = ["Sequential"]
+
+PREDICT_BATCH = 256
+"""Rows that go through the network at once in prediction."""
+
+
+class Sequential:
+    """A feed-forward network: layers one after the other, all weights in one flat vector θ.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        At least one.
+    input_dim : int
+        Features of a row, at least 1.
+    seed : int, default 0
+        The initial weights follow from it.
+    dtype : {"float32", "float64"}, default "float32"
+        Of θ and of all computation: float32 for training, float64 for checking and curvature.
+    uint8_scale : float, default 1.0
+        uint8 inputs are multiplied by it as they are read, for example ``1 / 255`` for images. Inputs of
+        other dtypes are taken as they are.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> model = hl.Sequential([hl.Dense(16, "relu"), hl.Dense(3)], input_dim=4)
+    >>> model.predict([[5.1, 3.5, 1.4, 0.2]]).shape
+    (1, 3)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        input_dim: int,
+        seed: int = 0,
+        dtype: str = "float32",
+        uint8_scale: float = 1.0,
+    ):
+        if isinstance(layers, Layer) or not isinstance(layers, Sequence):
+            raise InvalidTypeError(f"layers: expected a list of layers, got {layers!r}")
+        if not layers:
+            raise InvalidValueError("layers: is empty; give at least one, for example [hl.Dense(10)]")
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise InvalidTypeError(f"layers[{k}]: expected a layer such as hl.Dense(10), got {layer!r}")
+        self.layers = tuple(layers)
+        self.input_dim = check_integer(input_dim, "input_dim", low=1)
+        self.seed = check_integer(seed, "seed", low=0)
+        self.dtype = np.dtype(check_choice(np.dtype(dtype).name, "dtype", {"float32", "float64"}))
+        self.uint8_scale = check_number(uint8_scale, "uint8_scale")
+        self._operations = plan(self.layers, self.input_dim)
+        self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
+        self._local = threading.local()
+        for k, (parameter, offset) in enumerate(theta_offsets(self._operations)):
+            values = initial_values(parameter.init, parameter.shape, self.seed, k)
+            self._theta[offset : offset + parameter.size] = values.ravel()
+
+    @property
+    def theta(self) -> NDArray[Any]:
+        """All weights, flat, shape (n_parameters,). Write with ``model.theta[:] = values``."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: Any) -> None:
+        raise InvalidTypeError("theta: is the model's own memory; write into it with model.theta[:] = values")
+
+    @property
+    def output_dim(self) -> int:
+        """Outputs of the last layer."""
+        return self._operations[-1].n_out
+
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """Named views into θ, in its order: writing to one writes the model.
+
+        Examples
+        --------
+        >>> import hotloop as hl
+        >>> model = hl.Sequential([hl.Dense(2)], input_dim=3)
+        >>> {name: value.shape for name, value in model.parameters().items()}
+        {'dense_0/kernel': (3, 2), 'dense_0/bias': (2,)}
+        """
+        return {
+            parameter.name: self._theta[offset : offset + parameter.size].reshape(parameter.shape)
+            for parameter, offset in theta_offsets(self._operations)
+        }
+
+    def bind(self, capacity: int, n_threads: int) -> Net:
+        """The network's table and fresh memory for batches of `capacity` rows, for the kernels."""
+        return bind(self._operations, capacity, n_threads, self.dtype)
+
+    def predict(self, X: Any, *, n_threads: int | None = 1) -> NDArray[Any]:
+        """Outputs of the last layer, in inference mode.
+
+        Parameters
+        ----------
+        X : array-like (n, input_dim)
+            Real, finite numbers; a memory map is read piece by piece.
+        n_threads : int or None, default 1
+            Threads to share the rows; None means one for each processor available.
+
+        Returns
+        -------
+        ndarray (n, output_dim)
+            In the model's dtype. For a loss on logits these are logits.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If X is empty, of another width, not numeric or not finite.
+        """
+        features = check_features(X, "X", self.input_dim, self.dtype)
+        n, n_threads = len(features), check_threads(n_threads)
+        out = np.empty((n, self.output_dim), self.dtype)
+        capacity = 1 if n == 1 else PREDICT_BATCH * n_threads
+        net = self._net(capacity, n_threads)
+        row_bytes = self.input_dim * self.dtype.itemsize
+        rows = min(n, max(capacity, BLOCK_BYTES // row_bytes))
+        block = np.empty((rows, self.input_dim), self.dtype)
+        with Team(n_threads) as team:
+            for first in range(0, n, rows):
+                part = block[: min(rows, n - first)]
+                stage_rows(features, slice(first, first + len(part)), part, self.uint8_scale)
+                team.run(predict_block, net, part, self._theta, capacity, out[first : first + len(part)])
+        return out
+
+    def _net(self, capacity: int, n_threads: int) -> Net:
+        """A `Net` of this thread's own, kept for the next prediction of the same kind."""
+        kept: tuple[tuple[int, int], Net] | None = getattr(self._local, "net", None)
+        if kept is None or kept[0] != (capacity, n_threads):
+            kept = (capacity, n_threads), self.bind(capacity, n_threads)
+            self._local.net = kept
+        return kept[1]
+
+    def summary(self) -> None:
+        """Print the layers, their shapes, and how many parameters they have."""
+        rows, n_in = [("layer", "output", "parameters")], self.input_dim
+        rows.append((f"input ({self.dtype})", str(self.input_dim), "0"))
+        for layer, name in zip(self.layers, layer_names(self.layers), strict=True):
+            operations = layer.operations(n_in, name)
+            count = sum(p.size for p, _ in theta_offsets(operations))
+            n_in = operations[-1].n_out
+            rows.append((f"{name}: {layer!r}", str(n_in), f"{count:,}"))
+        rows.append(("total", "", f"{self._theta.size:,}"))
+        widths = [max(len(row[k]) for row in rows) for k in range(3)]
+        for row in rows:
+            print(f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}")
+
+    def __repr__(self) -> str:
+        rest = "" if self.uint8_scale == 1.0 else f", uint8_scale={self.uint8_scale!r}"
+        return (
+            f"Sequential({list(self.layers)!r}, input_dim={self.input_dim}, seed={self.seed}, "
+            f"dtype={self.dtype.name!r}{rest})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Memory from a pickle is aligned to nothing in particular.
+        self._theta = aligned_zeros(state["_theta"].size, self.dtype)
+        self._theta[:] = state["_theta"]
+        self._local = threading.local()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a safetensors file: weights by name, the architecture as metadata.
+
+        The file is written beside `path` and renamed, so a kill at any moment leaves one whole file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        architecture = {
+            "layers": [layer.to_dict() for layer in self.layers],
+            "input_dim": self.input_dim,
+            "seed": self.seed,
+            "dtype": self.dtype.name,
+            "uint8_scale": self.uint8_scale,
+        }
+        write_tensors(Path(path), self.parameters(), {"architecture": json.dumps(architecture)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Sequential":
+        """Read a model that `save` wrote. Files are data: no code in them is ever run.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, truncated, or not a hotloop model.
+        NotFoundError
+            If there is no such file.
+
+        Examples
+        --------
+        >>> import hotloop as hl, tempfile, pathlib
+        >>> model = hl.Sequential([hl.Dense(2)], input_dim=3)
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> model.save(path)
+        >>> hl.Sequential.load(path)
+        Sequential([Dense(units=2)], input_dim=3, seed=0, dtype='float32')
+        """
+        with read_tensors(Path(path)) as file:
+            architecture = file.metadata_json("architecture")
+            with file.complaints("its architecture is not one of hotloop's"):
+                layers = [_layer_from_dict(entry) for entry in architecture.pop("layers")]
+                shapes = {
+                    parameter.name: parameter.shape
+                    for parameter, _ in theta_offsets(plan(layers, architecture["input_dim"]))
+                }
+                dtype = np.dtype(architecture["dtype"])
+            # Before any memory is taken: a header may promise more than the file holds.
+            file.check_tensors(shapes, dtype)
+            with file.complaints("its architecture is not one of hotloop's"):
+                model = cls(layers, **architecture)
+            for name, view in model.parameters().items():
+                view[...] = file.tensor(name)
+        return model
+
+
+def layer_names(layers: Sequence[Layer]) -> list[str]:
+    """dense_0, dense_1, …: the type in lower case and its number among its kind."""
+    seen: dict[str, int] = {}
+    names = []
+    for layer in layers:
+        kind = type(layer).__name__.lower()
+        names.append(f"{kind}_{seen.get(kind, 0)}")
+        seen[kind] = seen.get(kind, 0) + 1
+    return names
+
+
+def plan(layers: Sequence[Layer], input_dim: int) -> list[Operation]:
+    """The operations of all layers, in order."""
+    operations: list[Operation] = []
+    n_in = input_dim
+    for layer, name in zip(layers, layer_names(layers), strict=True):
+        operations += layer.operations(n_in, name)
+        n_in = operations[-1].n_out
+    return operations
+
+
+def _layer_from_dict(entry: dict[str, Any]) -> Layer:
+    fields = dict(entry)
+    return LAYERS[fields.pop("type")](**fields)

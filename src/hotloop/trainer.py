@@ -1,0 +1,397 @@
+"""`Trainer`: stages blocks of minibatches and calls the compiled loop on each.
+
+Follow a batch: `fit` → `_train_epoch` (order of the rows) → `Samples.fill` (a block of minibatches)
+→ `_train_block` → `engine.loop.train_block` (forward, loss, backward, update, for each minibatch).
+"""
+
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._checks import check_choice, check_flag, check_integer
+from hotloop.callbacks import Callback, check_callbacks
+from hotloop.data.staging import BLOCK_BYTES, Samples, check_samples
+from hotloop.engine.loop import Block, Update, evaluate_block, train_block
+from hotloop.engine.table import aligned_zeros
+from hotloop.engine.team import Team, check_threads
+from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
+from hotloop.history import History
+from hotloop.interrupt import InterruptFlag
+from hotloop.losses import LOSSES
+from hotloop.optimizers import Adam, Optimizer
+from hotloop.progress import Progress
+from hotloop.sequential import PREDICT_BATCH, Sequential
+
+__all__ = ["Trainer"]
+
+BLOCK_SECONDS = 0.03
+"""About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
+
+
+class Trainer:
+    """Trains a model: minibatches, an optimizer, a loss.
+
+    The same seed gives the same weights, bit for bit, for any number of threads. Calling `fit` again
+    goes on from where training stands.
+
+    Parameters
+    ----------
+    model : Sequential
+        Its θ is trained in place.
+    loss : {"softmax_cross_entropy", "mse"}
+        What to minimise; see `hotloop.losses` for the formulas.
+    optimizer : Optimizer, default Adam()
+        How θ moves.
+    batch_size : int or None, default 128
+        Rows of a minibatch; None means all rows. The last minibatch of an epoch may be smaller.
+    seed : int, default 0
+        The order of the rows follows from it.
+    n_threads : int or None, default 1
+        Threads to share each step; None means one for each processor available.
+
+    Attributes
+    ----------
+    history : History
+        All epochs so far.
+    step, epoch : int
+        Updates and epochs done so far.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> X, y = hl.data.synthetic_digits(500, seed=0)
+    >>> model = hl.Sequential([hl.Dense(32, "relu"), hl.Dense(10)], input_dim=784, uint8_scale=1 / 255)
+    >>> trainer = hl.Trainer(model, loss="softmax_cross_entropy", optimizer=hl.Adam(3e-3), batch_size=25)
+    >>> history = trainer.fit(X, y, epochs=10)
+    >>> history["accuracy"][-1] > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        *,
+        loss: str,
+        optimizer: Optimizer | None = None,
+        batch_size: int | None = 128,
+        seed: int = 0,
+        n_threads: int | None = 1,
+    ):
+        if not isinstance(model, Sequential):
+            raise InvalidTypeError(f"model: expected a hotloop.Sequential, got {model!r}")
+        optimizer = Adam() if optimizer is None else optimizer
+        if not isinstance(optimizer, Optimizer):
+            raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {optimizer!r}")
+        self.model = model
+        self.loss = LOSSES[check_choice(loss, "loss", LOSSES)]
+        if self.loss.on_labels and model.output_dim < 2:
+            raise InvalidValueError(
+                f"loss: {loss!r} needs a model with one output a class, at least 2; this one has 1"
+            )
+        self.optimizer = optimizer
+        self.batch_size = None if batch_size is None else check_integer(batch_size, "batch_size", low=1)
+        self.seed = check_integer(seed, "seed", low=0)
+        self.n_threads = check_threads(n_threads)
+        self.history = History()
+        self.columns: tuple[str, ...] = ()
+        self.step = 0
+        self.epoch = 0
+        self._stop_reason: str | None = None
+        size, slots = model.theta.size, optimizer.slots
+        self._grad = aligned_zeros(size, model.dtype)
+        self._state = _rows_of(aligned_zeros(slots * size, model.dtype), slots)
+        # What a block started from, to go back to when it turns out not to be finite.
+        self._kept_theta = np.empty_like(model.theta)
+        self._kept_state = np.empty_like(self._state)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trainer({self.model!r}, loss={self.loss.name!r}, optimizer={self.optimizer!r}, "
+            f"batch_size={self.batch_size}, seed={self.seed}, n_threads={self.n_threads})"
+        )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        validation_data: tuple[Any, ...] | None = None,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        progress: bool = False,
+        callbacks: Callback | Iterable[Callback] = (),
+    ) -> History:
+        """Train for some epochs.
+
+        Parameters
+        ----------
+        X : array-like (n, input_dim)
+            Real, finite numbers: float32, float64, uint8, …; any memory order. A memory map is never
+            copied whole.
+        y : array-like
+            Classes 0 … output_dim − 1, shape (n,), for losses on labels; else values, shape
+            (n, output_dim), or (n,) for one output.
+        epochs : int, default 10
+            Passes over the data, at least 1.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch: columns "val_loss" and "val_accuracy" of the history.
+        sample_weight : array-like (n,), optional
+            How much each sample counts, at least 0. The loss is Σ weight · loss / Σ weight over each
+            minibatch.
+        shuffle : bool, default True
+            A new order of the rows each epoch; else the given order.
+        progress : bool, default False
+            Show a progress bar on stderr.
+        callbacks : Callback or list of Callback
+            Called around each epoch.
+
+        Returns
+        -------
+        History
+            ``trainer.history``: all epochs of this trainer. The loss of an epoch is the mean over its
+            minibatches as they were trained on.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If an argument is not as described; nothing was trained then.
+        DivergenceError
+            If the loss is not finite; the model holds the last finite weights.
+
+        Warns
+        -----
+        UserWarning
+            On Ctrl-C: training ends after the running block, with a usable model and history. (A
+            second Ctrl-C raises KeyboardInterrupt.)
+        """
+        samples = self._check_samples(X, y, sample_weight)
+        epochs = check_integer(epochs, "epochs", low=1)
+        validation = self._check_validation(validation_data)
+        shuffle = check_flag(shuffle, "shuffle")
+        progress = check_flag(progress, "progress")
+        callbacks = check_callbacks(callbacks)
+        names = ("loss", "accuracy") if self.loss.on_labels else ("loss",)
+        self.columns = names + tuple(f"val_{name}" for name in names if validation is not None)
+
+        batch_size = min(self.batch_size or len(samples), len(samples))
+        self._stop_reason = None
+        with Team(self.n_threads) as team:
+            session = _Session(self.model, samples, batch_size, team)
+            self._compile(session)
+            with Progress(progress, epochs, len(samples)) as session.bar, InterruptFlag() as interrupt:
+                for callback in callbacks:
+                    callback.on_fit_begin(self)
+                for k in range(epochs):
+                    self._fit_epoch(session, k + 1, shuffle, validation, callbacks, interrupt)
+                    if interrupt.raised:
+                        self.stop("interrupt")
+                    if self._stop_reason is not None:
+                        break
+                self.history.stopped_by = self._stop_reason or "epochs"
+                for callback in callbacks:
+                    callback.on_fit_end(self)
+        if interrupt.raised:
+            warnings.warn(f"training was interrupted in epoch {self.epoch + 1}", stacklevel=2)
+        return self.history
+
+    def stop(self, reason: str) -> None:
+        """End training after the running epoch; `reason` becomes ``history.stopped_by``."""
+        self._stop_reason = reason
+
+    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Mean loss, and accuracy for losses on labels, of the model on some data.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        dict
+            "loss", and "accuracy" where there are classes: weighted means over the samples.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If an argument is not as described.
+        """
+        samples = self._check_samples(X, y, sample_weight)
+        with Team(self.n_threads) as team:
+            return self._evaluate(samples, team)
+
+    def _check_samples(
+        self, X: Any, y: Any, weights: Any, names: tuple[str, str, str] = ("X", "y", "sample_weight")
+    ) -> Samples:
+        model = self.model
+        return check_samples(
+            X, y, weights, loss=self.loss, n_in=model.input_dim, n_out=model.output_dim,
+            dtype=model.dtype, scale=model.uint8_scale, names=names,
+        )  # fmt: skip
+
+    def _check_validation(self, data: Any) -> Samples | None:
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise InvalidTypeError(
+                f"validation_data: expected (X, y) or (X, y, sample_weight), got {type(data).__name__}"
+            )
+        X, y, weights = (*data, None)[:3]
+        names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
+        return self._check_samples(X, y, weights, names)
+
+    def _compile(self, session: "_Session") -> None:
+        """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
+        nothing = session.samples.fill(session.block, slice(0, 0))
+        self._run_steps(session, nothing, np.empty(0), team=Team(1))
+
+    def _fit_epoch(
+        self,
+        session: "_Session",
+        number: int,
+        shuffle: bool,
+        validation: Samples | None,
+        callbacks: tuple[Callback, ...],
+        interrupt: InterruptFlag,
+    ) -> None:
+        """One epoch with all that surrounds it; an interrupted one leaves no entry in the history."""
+        session.bar.begin_epoch(number)
+        for callback in callbacks:
+            callback.on_epoch_begin(self, self.epoch + 1)
+        logs = self._train_epoch(session, shuffle, interrupt)
+        if logs is None:
+            return
+        if validation is not None:
+            found = self._evaluate(validation, session.team)
+            logs |= {f"val_{name}": value for name, value in found.items()}
+        session.bar.advance(0, logs)
+        self.epoch += 1
+        self.history.append(logs)
+        for callback in callbacks:
+            callback.on_epoch_end(self, self.epoch, logs)
+
+    def _train_epoch(
+        self, session: "_Session", shuffle: bool, interrupt: InterruptFlag
+    ) -> dict[str, float] | None:
+        """Train on every row once; the means of the epoch, or None if it was interrupted."""
+        n = len(session.samples)
+        # The order follows (seed, epoch), so that a resumed run repeats it.
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(n) if shuffle else None
+        totals, first = np.zeros(3), 0
+        while first < n:
+            last = min(first + session.rows_of_next_block(), n)
+            rows = slice(first, last) if order is None else order[first:last]
+            totals += self._train_block(session, session.samples.fill(session.block, rows), first)
+            session.bar.advance(last - first, self._means(totals))
+            first = last
+            if interrupt.raised and first < n:
+                return None
+        return self._means(totals)
+
+    def _train_block(self, session: "_Session", block: Block, first_row: int) -> NDArray[np.float64]:
+        """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
+        n_steps = -(-len(block.weights) // session.batch_size)
+        rates = self.optimizer.rates(np.arange(self.step, self.step + n_steps))
+        self._kept_theta[:], self._kept_state[:] = self.model.theta, self._state
+        started = time.perf_counter()
+        done, sums = self._run_steps(session, block, rates)
+        session.took(time.perf_counter() - started, n_steps)
+        if done == n_steps and np.isfinite(self.model.theta).all():
+            self.step += n_steps
+            return np.asarray(sums.sum(axis=0))
+        failed = first_row // session.batch_size + min(done + 1, n_steps)
+        self._return_to_finite(session, block, rates, min(done, n_steps - 1))
+        raise DivergenceError(
+            f"the loss is not finite in epoch {self.epoch + 1}, step {failed}; the model holds the weights "
+            f"from before. Try a smaller learning rate than {rates[min(done, n_steps - 1)]:g}, standardised "
+            "inputs, or smaller targets.",
+            epoch=self.epoch + 1,
+            step=failed,
+        )
+
+    def _return_to_finite(
+        self, session: "_Session", block: Block, rates: NDArray[np.float64], steps: int
+    ) -> None:
+        """Repeat the block from its start, which was finite, as far as the weights stay finite.
+
+        Steps are reproducible bit for bit, so this finds the very weights before the failing step.
+        """
+        while True:
+            self.model.theta[:], self._state[:] = self._kept_theta, self._kept_state
+            rows = steps * session.batch_size
+            part = Block(block.x[:rows], block.targets[:rows], block.weights[:rows])
+            self._run_steps(session, part, rates[:steps])
+            if np.isfinite(self.model.theta).all():
+                self.step += steps
+                return
+            steps -= 1
+
+    def _run_steps(
+        self, session: "_Session", block: Block, rates: NDArray[np.float64], team: Team | None = None
+    ) -> tuple[int, NDArray[np.float64]]:
+        """Call the compiled loop: how many steps were done, and each one's sums (steps, 3)."""
+        sums = np.zeros((len(rates), 3))
+        update = Update(
+            self.optimizer.code, np.array(self.optimizer.hyper(), np.float64), rates, self.step, self._state
+        )
+        done = (team or session.team).run(
+            train_block, session.net, block, self.loss.code, update, self.model.theta, self._grad,
+            session.batch_size, sums,
+        )  # fmt: skip
+        return done, sums
+
+    def _evaluate(self, samples: Samples, team: Team) -> dict[str, float]:
+        model = self.model
+        batch = PREDICT_BATCH * self.n_threads
+        net = model.bind(min(batch, len(samples)), self.n_threads)
+        rows = min(len(samples), max(batch, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize)))
+        block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
+        for first in range(0, len(samples), rows):
+            part = samples.fill(block, slice(first, min(first + rows, len(samples))))
+            team.run(evaluate_block, net, part, self.loss.code, model.theta, batch, sums)
+        return self._means(np.array([*sums, samples.total_weight]))
+
+    def _means(self, totals: NDArray[np.float64]) -> dict[str, float]:
+        loss, hits, weight = totals.tolist()
+        means = {"loss": loss / weight if weight else float("nan")}
+        if self.loss.on_labels:
+            means["accuracy"] = hits / weight if weight else float("nan")
+        return means
+
+
+class _Session:
+    """What lives as long as one fit: the staged block, the network's memory, and the pace."""
+
+    bar: Progress
+
+    def __init__(self, model: Sequential, samples: Samples, batch_size: int, team: Team):
+        self.samples, self.batch_size, self.team = samples, batch_size, team
+        row_bytes = model.input_dim * model.dtype.itemsize
+        steps = -(-len(samples) // batch_size)
+        self._most_steps = max(1, min(steps, BLOCK_BYTES // (row_bytes * batch_size)))
+        self._steps = min(16, self._most_steps)
+        self.net = model.bind(batch_size, team.n_threads)
+        self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
+
+    def rows_of_next_block(self) -> int:
+        """Rows of as many steps as should take `BLOCK_SECONDS`."""
+        return self._steps * self.batch_size
+
+    def took(self, seconds: float, steps: int) -> None:
+        """Adapt to the time that a block took: at most four times as many steps as before."""
+        wanted = BLOCK_SECONDS * steps / max(seconds, 1e-9)
+        self._steps = max(1, min(int(wanted), 4 * self._steps, self._most_steps))
+
+
+def _rows_of(flat: NDArray[Any], n: int) -> NDArray[Any]:
+    return flat.reshape(n, -1) if n else np.empty((0, 1), flat.dtype)
