@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._jit import kernel
+from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.matmul import tile_shape
 from hotloop.engine.network import backward, forward, kernel_gradients, loss_rows
 from hotloop.engine.table import LINE, N_IN, N_OUT, VALUE
@@ -44,6 +45,15 @@ def train_block(net, block, loss, update, theta, grad, batch_size, sums, tid, n_
     update. Fewer steps than minibatches: the loss of the next one is not finite, and θ is as it
     was before it.
     """
+    mode = flush_denormals()
+    done = train_steps(net, block, loss, update, theta, grad, batch_size, sums, tid, n_threads, sync)
+    restore_denormals(mode)
+    return done
+
+
+@kernel
+def train_steps(net, block, loss, update, theta, grad, batch_size, sums, tid, n_threads, sync):
+    """The loop itself: see `train_block`."""
     rows, n_features = block.x.shape
     x_flat = block.x.reshape(-1)
     n_steps = (rows + batch_size - 1) // batch_size
