@@ -3,7 +3,6 @@
 To add one: a code (append-only), a frozen dataclass, a kernel, and a branch in `optimizer_step`.
 """
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from hotloop._checks import check_number
 from hotloop._jit import kernel
+from hotloop.engine.mathfun import reciprocal
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.schedules import Schedule
 
@@ -35,6 +35,13 @@ class Optimizer(ABC):
     @abstractmethod
     def hyper(self) -> tuple[float, ...]:
         """The numbers that the kernel reads, in its order."""
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The numbers of each step, counted from 0, that the kernel reads: (steps, numbers).
+
+        What depends on the step alone is computed here, for a whole block at once: by default the rate.
+        """
+        return self.rates(steps)[:, None]
 
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The learning rate of each step, counted from 0."""
@@ -167,6 +174,12 @@ class Adam(Optimizer):
         """(β₁, β₂, ε)."""
         return (*self.betas, self.eps)
 
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(η / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ)) for t = step + 1: the two corrections of the averages."""
+        beta1, beta2 = self.betas
+        t = steps + 1.0
+        return np.column_stack([self.rates(steps) / (1.0 - beta1**t), 1.0 / np.sqrt(1.0 - beta2**t)])
+
 
 @kernel
 def gradient_step(theta, grad, rate):
@@ -192,30 +205,29 @@ def momentum_step(theta, grad, v, rate, momentum, nesterov):
 
 
 @kernel
-def adam_step(theta, grad, m, v, rate, beta1, beta2, eps, t):
-    """Step t, counted from 1, of `Adam`; the corrections 1 − βᵗ go into two scalars."""
+def adam_step(theta, grad, m, v, rate, root_correction, beta1, beta2, eps):
+    """A step of `Adam`; `rate` and `root_correction` are its scalars, which hold the corrections."""
     number = theta.dtype.type
     keep, take = number(beta2), number(1.0 - beta2)
     blend = number(1.0 - beta1)
-    eta = number(rate / (1.0 - beta1**t))
-    root_correction = number(1.0 / math.sqrt(1.0 - beta2**t))
-    epsilon = number(eps)
+    eta, correction, epsilon = number(rate), number(root_correction), number(eps)
     for i in range(len(theta)):
         g = grad[i]
         m[i] += blend * (g - m[i])
         v[i] = keep * v[i] + take * g * g
-        theta[i] -= eta * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
+        theta[i] -= eta * m[i] * reciprocal(np.sqrt(v[i]) * correction + epsilon)
 
 
 @kernel
-def optimizer_step(update, step, rate, theta, grad, lo, hi):
-    """Step `step` (from 0) on θ[lo:hi]; `update` is an `engine.loop.Update`."""
-    hyper, state = update.hyper, update.state
+def optimizer_step(update, step, theta, grad, lo, hi):
+    """Step number `step` of the block on θ[lo:hi]; `update` is an `engine.loop.Update`."""
+    hyper, scalars, state = update.hyper, update.scalars[step], update.state
     theta, grad = theta[lo:hi], grad[lo:hi]
     if update.code == SGD_CODE:
         if hyper[0] == 0.0:
-            gradient_step(theta, grad, rate)
+            gradient_step(theta, grad, scalars[0])
         else:
-            momentum_step(theta, grad, state[0][lo:hi], rate, hyper[0], hyper[1] != 0.0)
+            momentum_step(theta, grad, state[0][lo:hi], scalars[0], hyper[0], hyper[1] != 0.0)
     elif update.code == ADAM_CODE:
-        adam_step(theta, grad, state[0][lo:hi], state[1][lo:hi], rate, hyper[0], hyper[1], hyper[2], step + 1)
+        m, v = state[0][lo:hi], state[1][lo:hi]
+        adam_step(theta, grad, m, v, scalars[0], scalars[1], hyper[0], hyper[1], hyper[2])

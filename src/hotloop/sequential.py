@@ -149,7 +149,8 @@ class Sequential:
             for first in range(0, n, rows):
                 part = block[: min(rows, n - first)]
                 stage_rows(features, slice(first, first + len(part)), part, self.uint8_scale)
-                team.run(predict_block, net, part, self._theta, capacity, out[first : first + len(part)])
+                part_out = out[first : first + len(part)].reshape(-1)
+                team.run(predict_block, net, part.reshape(-1), self._theta, capacity, part_out)
         return out
 
     def _net(self, capacity: int, n_threads: int) -> Net:

@@ -253,7 +253,7 @@ class Trainer:
     def _compile(self, session: "_Session") -> None:
         """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
         nothing = session.samples.fill(session.block, slice(0, 0))
-        self._run_steps(session, nothing, np.empty(0), team=Team(1))
+        self._run_steps(session, nothing, np.empty((0, 1)), team=Team(1))
 
     def _fit_epoch(
         self,
@@ -301,26 +301,26 @@ class Trainer:
     def _train_block(self, session: "_Session", block: Block, first_row: int) -> NDArray[np.float64]:
         """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
         n_steps = -(-len(block.weights) // session.batch_size)
-        rates = self.optimizer.rates(np.arange(self.step, self.step + n_steps))
+        scalars = self.optimizer.scalars(np.arange(self.step, self.step + n_steps))
         self._kept_theta[:], self._kept_state[:] = self.model.theta, self._state
         started = time.perf_counter()
-        done, sums = self._run_steps(session, block, rates)
+        done, sums = self._run_steps(session, block, scalars)
         session.took(time.perf_counter() - started, n_steps)
         if done == n_steps and np.isfinite(self.model.theta).all():
             self.step += n_steps
             return np.asarray(sums.sum(axis=0))
         failed = first_row // session.batch_size + min(done + 1, n_steps)
-        self._return_to_finite(session, block, rates, min(done, n_steps - 1))
+        self._return_to_finite(session, block, scalars, min(done, n_steps - 1))
         raise DivergenceError(
             f"the loss is not finite in epoch {self.epoch + 1}, step {failed}; the model holds the weights "
-            f"from before. Try a smaller learning rate than {rates[min(done, n_steps - 1)]:g}, standardised "
-            "inputs, or smaller targets.",
+            f"from before. Try a smaller learning rate (now lr={self.optimizer.lr!r}), standardised inputs, "
+            "or smaller targets.",
             epoch=self.epoch + 1,
             step=failed,
         )
 
     def _return_to_finite(
-        self, session: "_Session", block: Block, rates: NDArray[np.float64], steps: int
+        self, session: "_Session", block: Block, scalars: NDArray[np.float64], steps: int
     ) -> None:
         """Repeat the block from its start, which was finite, as far as the weights stay finite.
 
@@ -329,21 +329,21 @@ class Trainer:
         while True:
             self.model.theta[:], self._state[:] = self._kept_theta, self._kept_state
             rows = steps * session.batch_size
-            part = Block(block.x[:rows], block.targets[:rows], block.weights[:rows])
-            self._run_steps(session, part, rates[:steps])
+            x = block.x[: rows * self.model.input_dim]
+            part = Block(x, block.targets[:rows], block.weights[:rows])
+            self._run_steps(session, part, scalars[:steps])
             if np.isfinite(self.model.theta).all():
                 self.step += steps
                 return
             steps -= 1
 
     def _run_steps(
-        self, session: "_Session", block: Block, rates: NDArray[np.float64], team: Team | None = None
+        self, session: "_Session", block: Block, scalars: NDArray[np.float64], team: Team | None = None
     ) -> tuple[int, NDArray[np.float64]]:
         """Call the compiled loop: how many steps were done, and each one's sums (steps, 3)."""
-        sums = np.zeros((len(rates), 3))
-        update = Update(
-            self.optimizer.code, np.array(self.optimizer.hyper(), np.float64), rates, self.step, self._state
-        )
+        sums = np.zeros((len(scalars), 3))
+        hyper = np.array(self.optimizer.hyper(), np.float64)
+        update = Update(self.optimizer.code, hyper, scalars, self._state)
         done = (team or session.team).run(
             train_block, session.net, block, self.loss.code, update, self.model.theta, self._grad,
             session.batch_size, sums,

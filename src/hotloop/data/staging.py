@@ -45,7 +45,7 @@ class Samples:
     def empty_block(self, rows: int, dtype: np.dtype[Any]) -> Block:
         """Room for `rows` rows."""
         return Block(
-            x=np.empty((rows, self.features.shape[1]), dtype),
+            x=np.empty(rows * self.features.shape[1], dtype),
             targets=np.empty((rows, self.targets.shape[1]), dtype),
             weights=np.ones(rows, dtype),
         )
@@ -53,8 +53,9 @@ class Samples:
     def fill(self, block: Block, rows: slice | NDArray[np.int64]) -> Block:
         """Copy `rows` into `block`; returns the part of it that they fill."""
         n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        part = Block(block.x[:n], block.targets[:n], block.weights[:n])
-        stage_rows(self.features, rows, part.x, self.scale)
+        n_in = self.features.shape[1]
+        part = Block(block.x[: n * n_in], block.targets[:n], block.weights[:n])
+        stage_rows(self.features, rows, part.x.reshape(n, n_in), self.scale)
         stage_rows(self.targets, rows, part.targets)
         if self.weights is not None:
             stage_rows(self.weights, rows, part.weights.reshape(-1, 1))

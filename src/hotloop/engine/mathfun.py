@@ -1,4 +1,4 @@
-"""exp, tanh and sigmoid of one number, written so that loops over them vectorise in float32.
+"""exp, tanh, sigmoid and 1/x of one number, written so that loops over them vectorise in float32.
 
 Compiled float32 code takes the polynomial forms below (numba ships no vector mathematics library:
 a loop over libm's expf costs 3.9 ns a number, these 0.4 to 0.6); float64 takes libm, for accuracy.
@@ -12,12 +12,12 @@ import numpy as np
 
 from hotloop._jit import COMPILED, kernel, kernel_in_order, overload, types
 
-__all__ = ["exp", "sigmoid", "tanh"]
+__all__ = ["exp", "reciprocal", "sigmoid", "tanh"]
 
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH = np.float32(0.693359375)  # few bits: its products with whole numbers are exact
 LN2_LOW = np.float32(-2.12194440e-4)
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 EXP_LOW, EXP_HIGH = np.float32(-105), np.float32(89)  # beyond: 0 and inf in float32
 TANH_HIGH = np.float32(9.02)  # beyond: 1 in float32
 
@@ -75,6 +75,25 @@ def sigmoid_float32(x):
     return ONE / (ONE + exp_float32(-x))
 
 
+@kernel_in_order
+def reciprocal_float32(x):
+    """1/x for 1e-37 < x < 1e37 without the divider; relative error below 2e-7.
+
+    Where a loop also takes a root, the divider is its limit (11 of 14 cycles for eight numbers of
+    Adam); these multiply-adds run beside it. The first guess flips the exponent's sign in the bits
+    of x (12 % off), and each Newton step y ← y (2 − x y) squares the error.
+    """
+    y = np.int32(np.int32(0x7EF311C7) - np.float32(x).view(np.int32)).view(np.float32)
+    y = y * (TWO - x * y)
+    y = y * (TWO - x * y)
+    return y * (TWO - x * y)
+
+
+@kernel
+def reciprocal_float64(x):
+    return 1.0 / x
+
+
 @kernel
 def sigmoid_float64(x):
     return 1.0 / (1.0 + math.exp(-x)) if x > -709.0 else math.exp(x)
@@ -100,6 +119,11 @@ def tanh(x):
     return tanh_float32(x) if isinstance(x, np.float32) else tanh_float64(x)
 
 
+def reciprocal(x):
+    """1/x in the precision of x, for positive x; float32 is limited to 1e-37 … 1e37."""
+    return reciprocal_float32(x) if isinstance(x, np.float32) else reciprocal_float64(x)
+
+
 def sigmoid(x):
     """1 / (1 + e⁻ˣ) in the precision of x."""
     return sigmoid_float32(x) if isinstance(x, np.float32) else sigmoid_float64(x)
@@ -114,6 +138,10 @@ if COMPILED:
     @overload(tanh)
     def _tanh(x):
         return (lambda x: tanh_float32(x)) if x == types.float32 else (lambda x: tanh_float64(x))
+
+    @overload(reciprocal)
+    def _reciprocal(x):
+        return (lambda x: reciprocal_float32(x)) if x == types.float32 else (lambda x: reciprocal_float64(x))
 
     @overload(sigmoid)
     def _sigmoid(x):

@@ -1,17 +1,34 @@
 """Forward and backward through a network: they interpret its table, row by row.
 
 `lo:hi` are the rows of the batch that this thread computes. Everything up to the deltas works on
-rows alone; `kernel_gradients` then sums over the whole batch, each thread for its part of θ.
+rows alone; the gradient then sums over the whole batch, each thread for its part of θ.
 """
 
 from hotloop._jit import kernel
 from hotloop.activations import activate, activate_backward
 from hotloop.engine.matmul import Matrix, multiply, tile_shape
-from hotloop.engine.table import BIAS, CODE, DELTA, DENSE, ELEMENTWISE, KERNEL, N_IN, N_OUT, NONE, OP, VALUE
+from hotloop.engine.table import (
+    BIAS,
+    CODE,
+    DELTA,
+    DENSE,
+    ELEMENTWISE,
+    KERNEL,
+    LINE,
+    N_IN,
+    N_OUT,
+    NONE,
+    OP,
+    VALUE,
+)
 from hotloop.engine.team import share
 from hotloop.losses import hit_of_row, loss_of_row
+from hotloop.optimizers import optimizer_step
 
-__all__ = ["backward", "forward", "kernel_gradients", "loss_rows"]
+__all__ = ["add_gradient", "backward", "descend", "forward", "loss_rows"]
+
+CHUNK = 4096
+"""Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
 
 
 @kernel
@@ -75,32 +92,71 @@ def backward(net, theta, x, lo, hi, panel):
 
 
 @kernel
-def kernel_gradients(net, x, n, grad, accumulate, tid, n_threads, panel):
-    """This thread's part of ∂L/∂θ, summed over the `n` rows of the batch.
+def dense_gradient(net, row, source, offset, n, lo, hi, grad, accumulate, panel):
+    """∂L/∂W of rows lo:hi of a dense kernel: xᵀ δ, summed over the `n` rows of the batch."""
+    n_in, n_out = row[N_IN], row[N_OUT]
+    out = Matrix(grad, row[KERNEL] + lo * n_out, n_out, 1)
+    start = out if accumulate else Matrix(net.work, net.zeros, 0, 1)
+    transposed = Matrix(source, offset + lo, 1, n_in)
+    delta = Matrix(net.work, row[DELTA], n_out, 1)
+    multiply(out, start, transposed, delta, hi - lo, n_out, n, panel)
 
-    Each thread takes rows of every kernel and a range of every bias. With `accumulate` the sums are
-    added to `grad`, else they replace it.
+
+@kernel
+def bias_gradient(net, row, n, lo, hi, grad, accumulate):
+    """∂L/∂b of biases lo:hi: δ, summed over the `n` rows of the batch."""
+    n_out = row[N_OUT]
+    bias = grad[row[BIAS] + lo : row[BIAS] + hi]
+    if not accumulate:
+        bias[:] = 0
+    for i in range(n):
+        first = row[DELTA] + i * n_out
+        delta = net.work[first + lo : first + hi]
+        for j in range(len(bias)):
+            bias[j] += delta[j]
+
+
+@kernel
+def add_gradient(net, x, n, grad, tid, n_threads, panel):
+    """Add this thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`.
+
+    Each thread takes rows of every kernel and a range of every bias.
     """
     grain, _ = tile_shape(net.work)
     source, offset = x, 0
     for k in range(len(net.table)):
         row = net.table[k]
-        n_in, n_out = row[N_IN], row[N_OUT]
         if row[OP] == DENSE:
-            lo, hi = share(n_in, grain, tid, n_threads)
-            out = Matrix(grad, row[KERNEL] + lo * n_out, n_out, 1)
-            start = out if accumulate else Matrix(net.work, net.zeros, 0, 1)
-            transposed = Matrix(source, offset + lo, 1, n_in)
-            delta = Matrix(net.work, row[DELTA], n_out, 1)
-            multiply(out, start, transposed, delta, hi - lo, n_out, n, panel)
+            lo, hi = share(row[N_IN], grain, tid, n_threads)
+            dense_gradient(net, row, source, offset, n, lo, hi, grad, True, panel)
             if row[BIAS] != NONE:
-                lo, hi = share(n_out, 16, tid, n_threads)
-                bias = grad[row[BIAS] + lo : row[BIAS] + hi]
-                if not accumulate:
-                    bias[:] = 0
-                for i in range(n):
-                    first = row[DELTA] + i * n_out
-                    delta_row = net.work[first + lo : first + hi]
-                    for j in range(len(bias)):
-                        bias[j] += delta_row[j]
+                lo, hi = share(row[N_OUT], LINE, tid, n_threads)
+                bias_gradient(net, row, n, lo, hi, grad, True)
+        source, offset = net.work, row[VALUE]
+
+
+@kernel
+def descend(net, x, n, update, step, theta, grad, tid, n_threads, panel):
+    """The same parts of ∂L/∂θ, each followed at once by its optimizer step.
+
+    A chunk of the gradient is used while it is in the first cache: a pass over θ less. What a
+    thread updates nobody else reads before the next barrier.
+    """
+    grain, _ = tile_shape(net.work)
+    source, offset = x, 0
+    for k in range(len(net.table)):
+        row = net.table[k]
+        n_out = row[N_OUT]
+        if row[OP] == DENSE:
+            lo, hi = share(row[N_IN], grain, tid, n_threads)
+            chunk = max(CHUNK // n_out // grain, 1) * grain
+            for first in range(lo, hi, chunk):
+                last = min(first + chunk, hi)
+                dense_gradient(net, row, source, offset, n, first, last, grad, False, panel)
+                where = row[KERNEL]
+                optimizer_step(update, step, theta, grad, where + first * n_out, where + last * n_out)
+            if row[BIAS] != NONE:
+                lo, hi = share(n_out, LINE, tid, n_threads)
+                bias_gradient(net, row, n, lo, hi, grad, False)
+                optimizer_step(update, step, theta, grad, row[BIAS] + lo, row[BIAS] + hi)
         source, offset = net.work, row[VALUE]
