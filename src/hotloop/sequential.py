@@ -91,6 +91,7 @@ class Sequential:
 
     @theta.setter
     def theta(self, values: Any) -> None:
+        """Refuse: a new array would leave the parameters' views behind."""
         raise InvalidTypeError("theta: is the model's own memory; write into it with model.theta[:] = values")
 
     @property

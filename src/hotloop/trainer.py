@@ -1,7 +1,7 @@
 """`Trainer`: stages blocks of minibatches and calls the compiled loop on each.
 
 Follow a batch: `fit` → `_train_epoch` (order of the rows) → `Samples.fill` (a block of minibatches)
-→ `_train_block` → `engine.loop.train_block` (forward, loss, backward, update, for each minibatch).
+→ `Stepper.train` → `engine.loop.train_block` (forward, loss, backward, update, for each minibatch).
 """
 
 import time
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from hotloop._checks import check_choice, check_flag, check_integer
 from hotloop.callbacks import Callback, check_callbacks
 from hotloop.data.staging import BLOCK_BYTES, Samples, check_samples
-from hotloop.engine.loop import Block, Update, evaluate_block, train_block
-from hotloop.engine.table import aligned_zeros
+from hotloop.engine.loop import Block, evaluate_block
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
@@ -25,6 +24,7 @@ from hotloop.losses import LOSSES
 from hotloop.optimizers import Adam, Optimizer
 from hotloop.progress import Progress
 from hotloop.sequential import PREDICT_BATCH, Sequential
+from hotloop.stepper import Stepper
 
 __all__ = ["Trainer"]
 
@@ -57,8 +57,8 @@ class Trainer:
     ----------
     history : History
         All epochs so far.
-    step, epoch : int
-        Updates and epochs done so far.
+    epoch : int
+        Epochs done so far.
 
     Raises
     ------
@@ -103,15 +103,14 @@ class Trainer:
         self.n_threads = check_threads(n_threads)
         self.history = History()
         self.columns: tuple[str, ...] = ()
-        self.step = 0
         self.epoch = 0
+        self._stepper = Stepper(model, self.loss, optimizer)
         self._stop_reason: str | None = None
-        size, slots = model.theta.size, optimizer.slots
-        self._grad = aligned_zeros(size, model.dtype)
-        self._state = _rows_of(aligned_zeros(slots * size, model.dtype), slots)
-        # What a block started from, to go back to when it turns out not to be finite.
-        self._kept_theta = np.empty_like(model.theta)
-        self._kept_state = np.empty_like(self._state)
+
+    @property
+    def step(self) -> int:
+        """Updates of θ done so far."""
+        return self._stepper.steps_done
 
     def __repr__(self) -> str:
         return (
@@ -181,13 +180,15 @@ class Trainer:
         progress = check_flag(progress, "progress")
         callbacks = check_callbacks(callbacks)
         names = ("loss", "accuracy") if self.loss.on_labels else ("loss",)
+        if not np.isfinite(self.model.theta).all():
+            raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self.columns = names + tuple(f"val_{name}" for name in names if validation is not None)
 
         batch_size = min(self.batch_size or len(samples), len(samples))
         self._stop_reason = None
         with Team(self.n_threads) as team:
             session = _Session(self.model, samples, batch_size, team)
-            self._compile(session)
+            self._stepper.compile(session.net, session.block)
             with Progress(progress, epochs, len(samples)) as session.bar, InterruptFlag() as interrupt:
                 for callback in callbacks:
                     callback.on_fit_begin(self)
@@ -250,11 +251,6 @@ class Trainer:
         names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
         return self._check_samples(X, y, weights, names)
 
-    def _compile(self, session: "_Session") -> None:
-        """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
-        nothing = session.samples.fill(session.block, slice(0, 0))
-        self._run_steps(session, nothing, np.empty((0, 1)), team=Team(1))
-
     def _fit_epoch(
         self,
         session: "_Session",
@@ -300,55 +296,19 @@ class Trainer:
 
     def _train_block(self, session: "_Session", block: Block, first_row: int) -> NDArray[np.float64]:
         """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
-        n_steps = -(-len(block.weights) // session.batch_size)
-        scalars = self.optimizer.scalars(np.arange(self.step, self.step + n_steps))
-        self._kept_theta[:], self._kept_state[:] = self.model.theta, self._state
         started = time.perf_counter()
-        done, sums = self._run_steps(session, block, scalars)
-        session.took(time.perf_counter() - started, n_steps)
-        if done == n_steps and np.isfinite(self.model.theta).all():
-            self.step += n_steps
+        sums, failed = self._stepper.train(session.net, block, session.batch_size, session.team)
+        session.took(time.perf_counter() - started, len(sums))
+        if failed is None:
             return np.asarray(sums.sum(axis=0))
-        failed = first_row // session.batch_size + min(done + 1, n_steps)
-        self._return_to_finite(session, block, scalars, min(done, n_steps - 1))
+        epoch, step = self.epoch + 1, first_row // session.batch_size + failed + 1
         raise DivergenceError(
-            f"the loss is not finite in epoch {self.epoch + 1}, step {failed}; the model holds the weights "
-            f"from before. Try a smaller learning rate (now lr={self.optimizer.lr!r}), standardised inputs, "
-            "or smaller targets.",
-            epoch=self.epoch + 1,
-            step=failed,
+            f"the loss is not finite in epoch {epoch}, step {step}; the model holds the weights from "
+            f"before. Try a smaller learning rate (now lr={self.optimizer.lr!r}), standardised inputs, or "
+            "smaller targets.",
+            epoch=epoch,
+            step=step,
         )
-
-    def _return_to_finite(
-        self, session: "_Session", block: Block, scalars: NDArray[np.float64], steps: int
-    ) -> None:
-        """Repeat the block from its start, which was finite, as far as the weights stay finite.
-
-        Steps are reproducible bit for bit, so this finds the very weights before the failing step.
-        """
-        while True:
-            self.model.theta[:], self._state[:] = self._kept_theta, self._kept_state
-            rows = steps * session.batch_size
-            x = block.x[: rows * self.model.input_dim]
-            part = Block(x, block.targets[:rows], block.weights[:rows])
-            self._run_steps(session, part, scalars[:steps])
-            if np.isfinite(self.model.theta).all():
-                self.step += steps
-                return
-            steps -= 1
-
-    def _run_steps(
-        self, session: "_Session", block: Block, scalars: NDArray[np.float64], team: Team | None = None
-    ) -> tuple[int, NDArray[np.float64]]:
-        """Call the compiled loop: how many steps were done, and each one's sums (steps, 3)."""
-        sums = np.zeros((len(scalars), 3))
-        hyper = np.array(self.optimizer.hyper(), np.float64)
-        update = Update(self.optimizer.code, hyper, scalars, self._state)
-        done = (team or session.team).run(
-            train_block, session.net, block, self.loss.code, update, self.model.theta, self._grad,
-            session.batch_size, sums,
-        )  # fmt: skip
-        return done, sums
 
     def _evaluate(self, samples: Samples, team: Team) -> dict[str, float]:
         model = self.model
@@ -391,7 +351,3 @@ class _Session:
         """Adapt to the time that a block took: at most four times as many steps as before."""
         wanted = BLOCK_SECONDS * steps / max(seconds, 1e-9)
         self._steps = max(1, min(int(wanted), 4 * self._steps, self._most_steps))
-
-
-def _rows_of(flat: NDArray[Any], n: int) -> NDArray[Any]:
-    return flat.reshape(n, -1) if n else np.empty((0, 1), flat.dtype)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from hotloop._jit import kernel
 from hotloop.engine.denormals import flush_denormals, restore_denormals
-from hotloop.engine.matmul import tile_shape
 from hotloop.engine.network import add_gradient, backward, descend, forward, loss_rows
 from hotloop.engine.table import N_IN, N_OUT, VALUE
 from hotloop.engine.team import barrier, share
+from hotloop.engine.tile import tile_shape
 
 __all__ = ["Block", "Update", "evaluate_block", "gradient_block", "predict_block", "train_block"]
 

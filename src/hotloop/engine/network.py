@@ -6,7 +6,7 @@ rows alone; the gradient then sums over the whole batch, each thread for its par
 
 from hotloop._jit import kernel
 from hotloop.activations import activate, activate_backward
-from hotloop.engine.matmul import Matrix, multiply, tile_shape
+from hotloop.engine.matmul import Matrix, multiply
 from hotloop.engine.table import (
     BIAS,
     CODE,
@@ -22,6 +22,7 @@ from hotloop.engine.table import (
     VALUE,
 )
 from hotloop.engine.team import share
+from hotloop.engine.tile import tile_shape
 from hotloop.losses import hit_of_row, loss_of_row
 from hotloop.optimizers import optimizer_step
 

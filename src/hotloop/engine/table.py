@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop.engine.matmul import PANEL_COLUMNS
+from hotloop.engine.tile import PANEL_COLUMNS
 
 __all__ = ["DENSE", "ELEMENTWISE", "Net", "Operation", "Parameter", "aligned_zeros", "bind", "theta_offsets"]
 
