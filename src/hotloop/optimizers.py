@@ -85,8 +85,8 @@ class SGD(Optimizer):
     Notes
     -----
     Polyak (1964); Sutskever et al., "On the importance of initialization and momentum in deep
-    learning" (2013), section 2, in PyTorch's form. The notes (``notes/001``, momentum) put the rate
-    into v; for a constant rate the paths are the same.
+    learning" (2013), section 2, in PyTorch's form, which is also that of ``notes/001`` and
+    ``notes/003``. ``notes/002`` puts the rate into v; for a constant rate the paths are the same.
 
     Examples
     --------
@@ -178,7 +178,10 @@ class Adam(Optimizer):
         """(η / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ)) for t = step + 1: the two corrections of the averages."""
         beta1, beta2 = self.betas
         t = steps + 1.0
-        return np.column_stack([self.rates(steps) / (1.0 - beta1**t), 1.0 / np.sqrt(1.0 - beta2**t)])
+        scalars = np.empty((len(steps), 2))
+        scalars[:, 0] = self.rates(steps) / (1.0 - beta1**t)
+        scalars[:, 1] = 1.0 / np.sqrt(1.0 - beta2**t)
+        return scalars
 
 
 @kernel

@@ -29,5 +29,7 @@ class Progress:
 
     def advance(self, rows: int, logs: Mapping[str, float]) -> None:
         """Move on by `rows`, with the numbers so far."""
+        if self._bar.disable:
+            return
         self._bar.set_postfix({name: f"{value:.4f}" for name, value in logs.items()}, refresh=False)
         self._bar.update(rows)

@@ -26,6 +26,10 @@ PREDICT_BATCH = 256
 """Rows that go through the network at once in prediction."""
 
 
+ROWS_A_THREAD = 64
+"""Fewer rows than this are not worth a thread of their own."""
+
+
 class Sequential:
     """A feed-forward network: layers one after the other, all weights in one flat vector θ.
 
@@ -139,7 +143,8 @@ class Sequential:
             If X is empty, of another width, not numeric or not finite.
         """
         features = check_features(X, "X", self.input_dim, self.dtype)
-        n, n_threads = len(features), check_threads(n_threads)
+        n = len(features)
+        n_threads = min(check_threads(n_threads), -(-n // ROWS_A_THREAD))
         out = np.empty((n, self.output_dim), self.dtype)
         capacity = 1 if n == 1 else PREDICT_BATCH * n_threads
         net = self._net(capacity, n_threads)

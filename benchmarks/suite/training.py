@@ -1,0 +1,119 @@
+"""Time of an epoch. Where to look when one of these slows down:
+
+=====================================  ===============================================================
+only adam, not sgd                     `optimizer_step` of Adam; batch 1 most, as it runs once a row
+batch 1, sgd and adam                  products of one row (axpy form), and the pass over θ
+batch 32 and 128, not 1                the tiled products in `engine/matmul.py`
+SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
+Staging, not Digits                    `data/staging.py`, or the checks of X
+TwoThreads, not Digits                 the barrier, or how rows and θ are shared in `engine/team.py`
+Passes.time_forward                    `forward`; the later passes contain the earlier ones
+=====================================  ===============================================================
+
+A new network is trained in each sample, so all samples do the same arithmetic.
+"""
+
+import time
+
+import numpy as np
+
+import hotloop as hl
+
+from .common import classifier, digits, network, normal_data, warm
+
+MNIST_WIDTHS = (784, 128, 10)
+
+warm()
+
+
+class Digits:
+    """784-128-10, an epoch of 4,096 float32 images: by batch size, for both optimizers."""
+
+    params = ([1, 32, 128], ["sgd", "adam"])
+    param_names = ("batch", "optimizer")
+
+    def setup(self, batch, optimizer):
+        self.X, self.y = digits()
+        self.trainer = classifier(MNIST_WIDTHS, batch, optimizer=optimizer)
+
+    def time_epoch(self, batch, optimizer):
+        self.trainer.fit(self.X, self.y, epochs=1)
+
+
+class SmallNetwork:
+    """Networks whose step takes microseconds: an epoch of 2,048 steps, Adam."""
+
+    params = (["4-16-3 at batch 16", "20-64-64-2 at batch 32"],)
+    param_names = ("network",)
+
+    def setup(self, name):
+        widths, batch = {
+            "4-16-3 at batch 16": ((4, 16, 3), 16),
+            "20-64-64-2 at batch 32": ((20, 64, 64, 2), 32),
+        }[name]
+        self.X, self.y = normal_data(2048 * batch, widths[0], widths[-1])
+        self.trainer = classifier(widths, batch)
+
+    def time_epoch(self, name):
+        self.trainer.fit(self.X, self.y, epochs=1)
+
+
+class Staging:
+    """Getting rows to the loop: an epoch of 4,096 rows through 784-10, which hardly computes."""
+
+    params = (["float32", "float64", "uint8"],)
+    param_names = ("dtype",)
+
+    def setup(self, dtype):
+        X, self.y = digits()
+        self.X = (255 * X).astype(np.uint8) if dtype == "uint8" else X.astype(dtype)
+        self.trainer = classifier((784, 10), 128, optimizer="sgd")
+
+    def time_epoch(self, dtype):
+        self.trainer.fit(self.X, self.y, epochs=1)
+
+
+class TwoThreads:
+    """784-128-10, batch 32, Adam, an epoch of 4,096 rows: what a second thread brings."""
+
+    def setup(self):
+        self.X, self.y = digits()
+        self.trainers = [classifier(MNIST_WIDTHS, 32, n_threads=n) for n in (1, 2)]
+
+    def time_epoch(self):
+        self.trainers[1].fit(self.X, self.y, epochs=1)
+
+    def track_time_against_one_thread(self):
+        """Minima of epochs in turn: below 1 a second thread helps; 0.5 would be perfect."""
+        times = [[], []]
+        for _ in range(7):
+            for trainer, found in zip(self.trainers, times, strict=True):
+                started = time.perf_counter()
+                trainer.fit(self.X, self.y, epochs=1)
+                found.append(time.perf_counter() - started)
+        one, two = (min(found) for found in times)
+        return two / one
+
+    track_time_against_one_thread.unit = "of the time of one thread"
+
+
+class Passes:
+    """784-128-10 over 4,096 rows, in the order of a step: each pass contains the one before."""
+
+    def setup(self):
+        self.X, self.y = digits()
+        self.trainer = classifier(MNIST_WIDTHS, 128)
+        self.model = network(*MNIST_WIDTHS)
+        self.objective = hl.Objective(self.model, self.X, self.y, loss="softmax_cross_entropy")
+
+    def time_forward(self):
+        self.model.predict(self.X)
+
+    def time_forward_loss(self):
+        self.objective.value(self.model.theta)
+
+    def time_forward_loss_backward(self):
+        self.objective.gradient(self.model.theta)
+
+    def time_forward_loss_backward_update(self):
+        self.trainer.fit(self.X, self.y, epochs=1, shuffle=False)
