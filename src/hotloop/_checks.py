@@ -15,6 +15,7 @@ from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
     "check_choice",
+    "check_dtype",
     "check_features",
     "check_flag",
     "check_integer",
@@ -33,7 +34,10 @@ def check_number(value: Any, name: str, *, low: float = -math.inf, below: float 
     """`value` as a float, if it is a finite number with low <= value < below."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InvalidTypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise InvalidValueError(f"{name}: must be finite, got {value!r}")
     if number < low:
@@ -57,6 +61,17 @@ def check_flag(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise InvalidTypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
+
+
+def check_dtype(value: Any, name: str) -> np.dtype[Any]:
+    """`value` as a dtype, if it is float32 or float64."""
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if value is None or dtype not in (np.dtype("float32"), np.dtype("float64")):
+        raise InvalidValueError(f"{name}: must be 'float32' or 'float64', got {value!r}")
+    return dtype
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
@@ -126,7 +141,7 @@ def check_weights(weights: Any, name: str, n_rows: int, dtype: np.dtype[Any]) ->
     array = _column(_numeric_array(weights, name), name, n_rows)
     _check_finite(array, name, dtype)
     if array.min() < 0:
-        raise InvalidValueError(f"{name}: weights must be at least 0, found {array.min()!r}")
+        raise InvalidValueError(f"{name}: weights must be at least 0, found {array.min()}")
     if array.max() == 0:
         raise InvalidValueError(f"{name}: all weights are 0; at least one must be above")
     return array
@@ -190,6 +205,6 @@ def _check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
             place = f"row {first + row}" + (f", column {column[0]}" if column else "")
             what = f"too large for {dtype}" if np.isfinite(bad) else "not finite"
             raise InvalidValueError(
-                f"{name}: {bad!r} at {place} is {what}; remove such rows or fill them in "
+                f"{name}: {bad} at {place} is {what}; remove such rows or fill them in "
                 "(np.nan_to_num, or an imputer) before training"
             )

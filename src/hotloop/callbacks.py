@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_choice, check_flag, check_integer, check_number
@@ -108,7 +109,9 @@ class EarlyStopping(Callback):
         if self.best_epoch == 0 or gain > self.min_delta or math.isnan(self.best):
             self.best, self.best_epoch, self._waited = value, epoch, 0
             if self.restore_best:
-                self._best_theta = trainer.model.theta.copy()
+                if self._best_theta is None:
+                    self._best_theta = np.empty_like(trainer.model.theta)
+                self._best_theta[:] = trainer.model.theta
             return
         self._waited += 1
         if self._waited >= self.patience:

@@ -39,6 +39,9 @@ class DivergenceError(HotloopError, ArithmeticError):
         self.epoch = epoch
         self.step = step
 
+    def __reduce__(self) -> tuple[type, tuple[str, int, int]]:
+        return type(self), (str(self), self.epoch, self.step)
+
 
 class MissingExtraError(HotloopError, ImportError):
     """An optional dependency is not installed."""

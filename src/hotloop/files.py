@@ -57,7 +57,7 @@ class TensorFile:
         """Turn the ways in which Python objects to odd values into a `FileFormatError`."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise self._error(f"{what} ({type(error).__name__}: {error})") from error
 
     def metadata_json(self, key: str) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Dense(Layer):
         check_choice(self.activation, "activation", ACTIVATIONS)
         check_choice(self.kernel_init, "kernel_init", INITIALIZERS)
         check_choice(self.bias_init, "bias_init", {"zeros"})
-        check_flag(self.use_bias, "use_bias")
+        object.__setattr__(self, "use_bias", check_flag(self.use_bias, "use_bias"))
 
     def operations(self, n_in: int, name: str) -> list[Operation]:
         """The affine map, and the activation unless it is the identity."""

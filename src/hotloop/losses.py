@@ -7,13 +7,16 @@ To add one: a code (append-only), a kernel, a branch in `loss_of_row`, and a row
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from hotloop._jit import kernel
+from hotloop._checks import check_choice
+from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.mathfun import exp
+from hotloop.errors import InvalidValueError
 
-__all__ = ["LOSSES", "Loss", "hit_of_row", "loss_of_row"]
+__all__ = ["LOSSES", "Loss", "check_loss", "hit_of_row", "loss_of_row"]
 
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
 
@@ -50,6 +53,16 @@ LOSSES = {
 """Public name → loss."""
 
 
+def check_loss(name: Any, n_outputs: int) -> Loss:
+    """The loss of that name, if a model with so many outputs can have it."""
+    loss = LOSSES[check_choice(name, "loss", LOSSES)]
+    if loss.on_labels and n_outputs < 2:
+        raise InvalidValueError(
+            f"loss: {name!r} needs a model with one output a class, at least 2; this one has {n_outputs}"
+        )
+    return loss
+
+
 @kernel
 def mse(outputs, target, delta):
     """Σⱼ (ŷⱼ − yⱼ)²: the negative log-likelihood of a Gaussian, up to scale and a constant.
@@ -81,7 +94,13 @@ def softmax_cross_entropy(outputs, target, delta):
         delta[j] /= total
     label = int(target[0])
     delta[label] -= ONE
-    return math.log(total) - (outputs[label] - peak)
+    return negative_log_share(total, outputs[label], peak)
+
+
+@kernel_in_order
+def negative_log_share(total, output, peak):
+    """−log (e^(output − peak) / total): in this order, since output and peak may be large and close."""
+    return math.log(total) - (output - peak)
 
 
 @kernel

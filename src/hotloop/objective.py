@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_choice, check_integer, check_vector
+from hotloop._checks import check_dtype, check_integer, check_vector
 from hotloop.data.staging import BLOCK_BYTES, check_samples
 from hotloop.engine.loop import evaluate_block, gradient_block
 from hotloop.engine.table import aligned_zeros
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError
-from hotloop.losses import LOSSES
+from hotloop.losses import check_loss
 from hotloop.sequential import Sequential
 
 __all__ = ["Objective"]
@@ -66,7 +66,7 @@ class Objective:
         if not isinstance(model, Sequential):
             raise InvalidTypeError(f"model: expected a hotloop.Sequential, got {model!r}")
         self.model = model
-        self.loss = LOSSES[check_choice(loss, "loss", LOSSES)]
+        self.loss = check_loss(loss, model.output_dim)
         self.batch_size = check_integer(batch_size, "batch_size", low=1)
         self.n_threads = check_threads(n_threads)
         self._given = (X, y, sample_weight)
@@ -113,7 +113,9 @@ class Objective:
         return value, self._grad.copy()
 
     def astype(self, dtype: str) -> "Objective":
-        """The same function computed in "float32" or "float64"."""
+        """The same function computed in "float32" or "float64"; itself if it is already."""
+        if check_dtype(dtype, "dtype") == self.model.dtype:
+            return self
         model = Sequential(
             self.model.layers,
             input_dim=self.model.input_dim,
@@ -123,7 +125,7 @@ class Objective:
         )
         model.theta[:] = self.model.theta
         X, y, weights = self._given
-        return Objective(
+        return type(self)(
             model, X, y, loss=self.loss.name, sample_weight=weights, batch_size=self.batch_size,
             n_threads=self.n_threads,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_number
+from hotloop._checks import check_flag, check_number
 from hotloop._jit import kernel
 from hotloop.engine.mathfun import reciprocal
 from hotloop.errors import InvalidTypeError, InvalidValueError
@@ -46,11 +46,12 @@ class Optimizer(ABC):
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The learning rate of each step, counted from 0."""
         if callable(self.lr):
-            rates = np.asarray(self.lr(steps), dtype=np.float64)
+            returned = np.asarray(self.lr(steps))
+            rates = returned.astype(np.float64) if returned.dtype.kind in "iuf" else np.empty(0)
             if rates.shape != steps.shape or not np.all(np.isfinite(rates)) or np.any(rates < 0):
                 raise InvalidValueError(
                     f"lr: the schedule {self.lr!r} must return one finite rate >= 0 for each of the "
-                    f"{steps.size} steps it is given; it returned {rates!r}"
+                    f"{steps.size} steps it is given; it returned {returned!r}"
                 )
             return rates
         return np.full(steps.shape, float(self.lr))
@@ -104,8 +105,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         self._check_rate()
         check_number(self.momentum, "momentum", low=0.0, below=1.0)
-        if not isinstance(self.nesterov, bool):
-            raise InvalidTypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
+        object.__setattr__(self, "nesterov", check_flag(self.nesterov, "nesterov"))
         if self.nesterov and self.momentum == 0:
             raise InvalidValueError("nesterov: needs momentum > 0; pass for example momentum=0.9")
 

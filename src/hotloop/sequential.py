@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_choice, check_features, check_integer, check_number
+from hotloop._checks import check_dtype, check_features, check_integer, check_number
 from hotloop.data.staging import BLOCK_BYTES, stage_rows
 from hotloop.engine.loop import predict_block
 from hotloop.engine.table import Net, Operation, aligned_zeros, bind, theta_offsets
@@ -79,8 +79,9 @@ class Sequential:
         self.layers = tuple(layers)
         self.input_dim = check_integer(input_dim, "input_dim", low=1)
         self.seed = check_integer(seed, "seed", low=0)
-        self.dtype = np.dtype(check_choice(np.dtype(dtype).name, "dtype", {"float32", "float64"}))
-        self.uint8_scale = check_number(uint8_scale, "uint8_scale")
+        self.dtype = check_dtype(dtype, "dtype")
+        largest = float(np.finfo(self.dtype).max) / 255
+        self.uint8_scale = check_number(uint8_scale, "uint8_scale", low=-largest, below=largest)
         self._operations = plan(self.layers, self.input_dim)
         self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
         self._local = threading.local()
@@ -146,7 +147,7 @@ class Sequential:
         n = len(features)
         n_threads = min(check_threads(n_threads), -(-n // ROWS_A_THREAD))
         out = np.empty((n, self.output_dim), self.dtype)
-        capacity = 1 if n == 1 else PREDICT_BATCH * n_threads
+        capacity = 1 if n == 1 else PREDICT_BATCH
         net = self._net(capacity, n_threads)
         row_bytes = self.input_dim * self.dtype.itemsize
         rows = min(n, max(capacity, BLOCK_BYTES // row_bytes))
@@ -245,7 +246,7 @@ class Sequential:
                     parameter.name: parameter.shape
                     for parameter, _ in theta_offsets(plan(layers, architecture["input_dim"]))
                 }
-                dtype = np.dtype(architecture["dtype"])
+                dtype = check_dtype(architecture["dtype"], "dtype")
             # Before any memory is taken: a header may promise more than the file holds.
             file.check_tensors(shapes, dtype)
             with file.complaints("its architecture is not one of hotloop's"):

@@ -42,8 +42,8 @@ class Stepper:
         sums : ndarray (steps, 3)
             Σ weight · loss, Σ weight · hit and Σ weight of each minibatch, before its update.
         failed : int or None
-            The step, from 0, at which the loss or the weights ceased to be finite; θ and the
-            optimizer's state are then those from before it.
+            The first step, from 0, that could not be done: its loss, or the weights after it, are not
+            finite. θ and the optimizer's state are those from before it.
         """
         n_steps = -(-len(block.weights) // batch_size)
         scalars = self._optimizer.scalars(np.arange(self.steps_done, self.steps_done + n_steps))
@@ -51,8 +51,8 @@ class Stepper:
         done, sums = self._run(net, block, scalars, batch_size, team)
         failed = None
         if done < n_steps or not self._is_finite():
-            failed = min(done, n_steps - 1)
-            done = self._return_to_finite(net, block, scalars, batch_size, team, failed)
+            failed = self._return_to_finite(net, block, scalars, batch_size, team, min(done, n_steps - 1))
+            done = failed
         self.steps_done += done
         return sums, failed
 
@@ -68,7 +68,7 @@ class Stepper:
             self._model.theta[:], self._state[:] = self._kept_theta, self._kept_state
             part = _first_rows(block, steps * batch_size, n_in)
             self._run(net, part, scalars[:steps], batch_size, team)
-            if self._is_finite():
+            if self._is_finite() or steps == 0:
                 return steps
             steps -= 1
 

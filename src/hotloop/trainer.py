@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_choice, check_flag, check_integer
+from hotloop._checks import check_flag, check_integer
 from hotloop.callbacks import Callback, check_callbacks
 from hotloop.data.staging import BLOCK_BYTES, Samples, check_samples
 from hotloop.engine.loop import Block, evaluate_block
@@ -20,7 +20,7 @@ from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import LOSSES
+from hotloop.losses import check_loss
 from hotloop.optimizers import Adam, Optimizer
 from hotloop.progress import Progress
 from hotloop.sequential import PREDICT_BATCH, Sequential
@@ -30,6 +30,12 @@ __all__ = ["Trainer"]
 
 BLOCK_SECONDS = 0.03
 """About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
+
+
+FORWARD_FLOPS, STEP_FLOPS = 2, 6
+"""Arithmetic of a row for each parameter: multiply and add, once in prediction, three times in a step."""
+SLOW_MACHINE = 1e10
+"""Floating-point operations a second that any machine does: the pace before anything was measured."""
 
 
 class Trainer:
@@ -92,11 +98,7 @@ class Trainer:
         if not isinstance(optimizer, Optimizer):
             raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {optimizer!r}")
         self.model = model
-        self.loss = LOSSES[check_choice(loss, "loss", LOSSES)]
-        if self.loss.on_labels and model.output_dim < 2:
-            raise InvalidValueError(
-                f"loss: {loss!r} needs a model with one output a class, at least 2; this one has 1"
-            )
+        self.loss = check_loss(loss, model.output_dim)
         self.optimizer = optimizer
         self.batch_size = None if batch_size is None else check_integer(batch_size, "batch_size", low=1)
         self.seed = check_integer(seed, "seed", low=0)
@@ -185,7 +187,7 @@ class Trainer:
         self.columns = names + tuple(f"val_{name}" for name in names if validation is not None)
 
         batch_size = min(self.batch_size or len(samples), len(samples))
-        self._stop_reason = None
+        self._stop_reason = self.history.stopped_by = None
         with Team(self.n_threads) as team:
             session = _Session(self.model, samples, batch_size, team)
             self._stepper.compile(session.net, session.block)
@@ -202,7 +204,7 @@ class Trainer:
                 for callback in callbacks:
                     callback.on_fit_end(self)
         if interrupt.raised:
-            warnings.warn(f"training was interrupted in epoch {self.epoch + 1}", stacklevel=2)
+            warnings.warn(f"training was interrupted; {self.epoch} epochs are complete", stacklevel=2)
         return self.history
 
     def stop(self, reason: str) -> None:
@@ -229,7 +231,7 @@ class Trainer:
         """
         samples = self._check_samples(X, y, sample_weight)
         with Team(self.n_threads) as team:
-            return self._evaluate(samples, team)
+            return self._evaluate(samples, team) or {}
 
     def _check_samples(
         self, X: Any, y: Any, weights: Any, names: tuple[str, str, str] = ("X", "y", "sample_weight")
@@ -268,7 +270,9 @@ class Trainer:
         if logs is None:
             return
         if validation is not None:
-            found = self._evaluate(validation, session.team)
+            found = self._evaluate(validation, session.team, interrupt)
+            if found is None:
+                return
             logs |= {f"val_{name}": value for name, value in found.items()}
         session.bar.advance(0, logs)
         self.epoch += 1
@@ -302,23 +306,27 @@ class Trainer:
         if failed is None:
             return np.asarray(sums.sum(axis=0))
         epoch, step = self.epoch + 1, first_row // session.batch_size + failed + 1
+        rate = self.optimizer.rates(np.array([self.step]))[0]
         raise DivergenceError(
-            f"the loss is not finite in epoch {epoch}, step {step}; the model holds the weights from "
-            f"before. Try a smaller learning rate (now lr={self.optimizer.lr!r}), standardised inputs, or "
-            "smaller targets.",
+            f"the loss is not finite in epoch {epoch}, step {step}; the model holds the last finite weights. "
+            f"Try a smaller learning rate (it was {rate:g}), standardised inputs, or smaller targets.",
             epoch=epoch,
             step=step,
         )
 
-    def _evaluate(self, samples: Samples, team: Team) -> dict[str, float]:
-        model = self.model
-        batch = PREDICT_BATCH * self.n_threads
-        net = model.bind(min(batch, len(samples)), self.n_threads)
-        rows = min(len(samples), max(batch, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize)))
+    def _evaluate(
+        self, samples: Samples, team: Team, interrupt: InterruptFlag | None = None
+    ) -> dict[str, float] | None:
+        """Means over the samples, or None if it was interrupted. They do not depend on the threads."""
+        model, n = self.model, len(samples)
+        net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
+        rows = min(n, PREDICT_BATCH * batches_a_block(model, PREDICT_BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
-        for first in range(0, len(samples), rows):
-            part = samples.fill(block, slice(first, min(first + rows, len(samples))))
-            team.run(evaluate_block, net, part, self.loss.code, model.theta, batch, sums)
+        for first in range(0, n, rows):
+            part = samples.fill(block, slice(first, min(first + rows, n)))
+            team.run(evaluate_block, net, part, self.loss.code, model.theta, PREDICT_BATCH, sums)
+            if interrupt is not None and interrupt.raised:
+                return None
         return self._means(np.array([*sums, samples.total_weight]))
 
     def _means(self, totals: NDArray[np.float64]) -> dict[str, float]:
@@ -329,6 +337,16 @@ class Trainer:
         return means
 
 
+def batches_a_block(model: Sequential, batch_size: int, flops: int) -> int:
+    """Batches that should take about `BLOCK_SECONDS` and fit a block, before anything was measured.
+
+    `flops` is the arithmetic of a row for each parameter.
+    """
+    by_time = BLOCK_SECONDS * SLOW_MACHINE / (flops * model.theta.size * batch_size)
+    by_size = BLOCK_BYTES / (model.input_dim * model.dtype.itemsize * batch_size)
+    return max(1, int(min(by_time, by_size)))
+
+
 class _Session:
     """What lives as long as one fit: the staged block, the network's memory, and the pace."""
 
@@ -336,10 +354,10 @@ class _Session:
 
     def __init__(self, model: Sequential, samples: Samples, batch_size: int, team: Team):
         self.samples, self.batch_size, self.team = samples, batch_size, team
-        row_bytes = model.input_dim * model.dtype.itemsize
         steps = -(-len(samples) // batch_size)
+        row_bytes = model.input_dim * model.dtype.itemsize
         self._most_steps = max(1, min(steps, BLOCK_BYTES // (row_bytes * batch_size)))
-        self._steps = min(16, self._most_steps)
+        self._steps = min(self._most_steps, batches_a_block(model, batch_size, STEP_FLOPS))
         self.net = model.bind(batch_size, team.n_threads)
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 

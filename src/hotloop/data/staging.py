@@ -84,8 +84,9 @@ def stage_rows(
     """out[:] = source[rows], in the dtype of `out`; uint8 is multiplied by `scale`."""
     if isinstance(rows, slice):
         chunk = source[rows]
-    elif source.dtype == out.dtype:
-        # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range.
+    elif source.dtype == out.dtype and source.flags.c_contiguous:
+        # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range. Other
+        # layouts np.take would copy whole.
         np.take(source, rows, axis=0, out=out, mode="clip")
         return
     else:

@@ -92,8 +92,9 @@ def weighted_sums(net, weights):
     """(Σ weight · loss, Σ weight · hit) over the rows of a batch, in float64, in their order."""
     total, hits = 0.0, 0.0
     for i in range(len(weights)):
-        total += weights[i] * net.row_loss[i]
-        hits += weights[i] * net.row_hit[i]
+        if weights[i] != 0:
+            total += weights[i] * net.row_loss[i]
+            hits += weights[i] * net.row_hit[i]
     return total, hits
 
 
@@ -143,7 +144,7 @@ def evaluate_block(net, block, loss, theta, batch_size, sums, tid, n_threads, sy
 
 @kernel
 def predict_block(net, x, theta, batch_size, out, tid, n_threads, sync):
-    """Outputs of the last layer for the rows of `x` (rows * features,). Threads never meet."""
+    """Outputs of the last layer for the rows of `x` (rows * features,)."""
     last = net.table[len(net.table) - 1]
     n_in, n_out = net.table[0, N_IN], last[N_OUT]
     rows = len(x) // n_in
@@ -157,3 +158,5 @@ def predict_block(net, x, theta, batch_size, out, tid, n_threads, sync):
         target = out[(first + lo) * n_out : (first + hi) * n_out]
         for i in range(len(values)):
             target[i] = values[i]
+        # A shorter last batch is shared otherwise: nobody may start on it while others use its rows.
+        barrier(sync, n_threads)

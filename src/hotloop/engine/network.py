@@ -69,6 +69,8 @@ def loss_rows(net, loss, targets, weights, lo, hi, scale):
         net.row_loss[i] = loss_of_row(loss, outputs, targets[i], delta)
         net.row_hit[i] = hit_of_row(loss, outputs, targets[i])
         factor = net.work.dtype.type(weights[i] * scale)
+        if factor == 0:
+            delta[:] = 0  # also where the loss is infinite: a row of no weight is not there
         for j in range(len(delta)):
             delta[j] *= factor
 

@@ -74,17 +74,21 @@ class Team:
             return function(*args, 0, 1, self._sync)
         others = []
         try:
-            others = [
-                self._pool.submit(function, *args, tid, self.n_threads, self._sync)
-                for tid in range(1, self.n_threads)
-            ]
-            return function(*args, 0, self.n_threads, self._sync)
+            for tid in range(1, self.n_threads):
+                others.append(self._pool.submit(self._run_one, function, args, tid))
+            return self._run_one(function, args, 0)
+        finally:
+            if len(others) < self.n_threads - 1:
+                self._sync[GIVEN_UP] = 1
+            for other in others:
+                other.result()
+
+    def _run_one(self, function: Callable[..., Any], args: tuple[Any, ...], tid: int) -> Any:
+        try:
+            return function(*args, tid, self.n_threads, self._sync)
         except BaseException:
             self._sync[GIVEN_UP] = 1  # nobody may wait for a thread that will not come
             raise
-        finally:
-            for other in others:
-                other.result()
 
 
 @kernel

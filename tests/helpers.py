@@ -1,0 +1,168 @@
+"""What the tests of the public face share: slow NumPy twins, small data, and what an error must look like."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hotloop as hl
+
+SOURCE = Path(hl.__file__).parent
+
+ACTIVATIONS = {  # f(z), and f′ written with a = f(z)
+    "identity": (lambda z: z, lambda a: np.ones_like(a)),
+    "relu": (lambda z: np.maximum(z, 0), lambda a: (a > 0).astype(float)),
+    "tanh": (np.tanh, lambda a: 1 - a**2),
+    "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
+}
+
+
+@contextlib.contextmanager
+def refuses(builtin, name):
+    """The block raises a `HotloopError` that is also `builtin`, and whose message begins with `name`."""
+    with pytest.raises(hl.HotloopError) as caught:
+        yield caught
+    assert isinstance(caught.value, builtin), repr(caught.value)
+    assert str(caught.value).startswith(f"{name}: "), str(caught.value)
+
+
+def split(model, theta):
+    """`theta` as [(kernel, bias or 0), …], one pair a layer, in float64."""
+    pairs, first, n_in = [], 0, model.input_dim
+    for layer in model.layers:
+        n = n_in * layer.units
+        kernel = np.asarray(theta[first : first + n], np.float64).reshape(n_in, layer.units)
+        first += n
+        bias = 0.0
+        if layer.use_bias:
+            bias = np.asarray(theta[first : first + layer.units], np.float64)
+            first += layer.units
+        pairs.append((kernel, bias))
+        n_in = layer.units
+    assert first == len(theta)
+    return pairs
+
+
+def forward(model, X, theta=None):
+    """Values of every layer in float64, the inputs first."""
+    values = [np.asarray(X, np.float64)]
+    for layer, (kernel, bias) in zip(model.layers, split(model, _theta(model, theta)), strict=True):
+        values.append(ACTIVATIONS[layer.activation][0](values[-1] @ kernel + bias))
+    return values
+
+
+def row_losses(loss, outputs, y):
+    """Loss of each row, and ∂loss/∂outputs."""
+    n = len(outputs)
+    if loss == "mse":
+        error = outputs - np.reshape(y, outputs.shape)
+        return (error**2).sum(axis=1), 2 * error
+    y = np.asarray(y, int).reshape(n)
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    p = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    delta = p.copy()
+    delta[np.arange(n), y] -= 1
+    return -np.log(p[np.arange(n), y]), delta
+
+
+def loss_and_gradient(model, X, y, loss, weights=None, theta=None):
+    """The weighted mean loss and its gradient, flat, in float64."""
+    theta = _theta(model, theta)
+    values = forward(model, X, theta)
+    weights = np.ones(len(X)) if weights is None else np.asarray(weights, np.float64)
+    losses, delta = row_losses(loss, values[-1], y)
+    delta = delta * (weights / weights.sum())[:, None]
+    parts = []
+    pairs = split(model, theta)
+    for layer, (kernel, _), before, after in reversed(
+        list(zip(model.layers, pairs, values, values[1:], strict=False))
+    ):
+        delta = delta * ACTIVATIONS[layer.activation][1](after)
+        part = [(before.T @ delta).ravel()] + ([delta.sum(axis=0)] if layer.use_bias else [])
+        parts.insert(0, np.concatenate(part))
+        delta = delta @ kernel.T
+    return weights @ losses / weights.sum(), np.concatenate(parts)
+
+
+def _theta(model, theta):
+    return np.array(model.theta if theta is None else theta, np.float64)
+
+
+def accuracy(outputs, y, weights=None):
+    """The weighted share of rows whose largest output is their class."""
+    return np.average(outputs.argmax(axis=1) == np.ravel(y), weights=weights)
+
+
+def net(*units, activation="tanh", **options):
+    """``net(4, 8, 3)``: inputs, hidden units, outputs; float64 unless told otherwise."""
+    layers = [hl.Dense(n, activation) for n in units[1:-1]] + [hl.Dense(units[-1])]
+    return hl.Sequential(layers, input_dim=units[0], **{"dtype": "float64"} | options)
+
+
+def classes(n=60, features=4, n_classes=3, seed=0):
+    """Rows of normal numbers, and a class that depends on them."""
+    X = np.random.default_rng(seed).standard_normal((n, features))
+    return X, np.argmax(X @ np.random.default_rng(seed + 1).standard_normal((features, n_classes)), axis=1)
+
+
+def values(n=60, features=4, outputs=2, seed=0):
+    """Rows of normal numbers, and smooth functions of them."""
+    X = np.random.default_rng(seed).standard_normal((n, features))
+    return X, np.sin(X @ np.random.default_rng(seed + 1).standard_normal((features, outputs)))
+
+
+def as_memory_map(array, path):
+    """`array` in a file, mapped read-only."""
+    stored = np.memmap(path, array.dtype, "w+", shape=array.shape)
+    stored[...] = array
+    stored.flush()
+    return np.memmap(path, array.dtype, "r", shape=array.shape)
+
+
+def strided(array):
+    """Every second row and column of a larger array."""
+    wide = np.zeros((2 * len(array), 2 * array.shape[1]), array.dtype)
+    wide[::2, ::2] = array
+    return wide[::2, ::2]
+
+
+def read_only(array):
+    """A copy that cannot be written."""
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS = {  # the same numbers, held in other ways: function of (C-ordered float32 array, path of a new file)
+    "float64": lambda X, path: X.astype(np.float64),
+    "float16": lambda X, path: X.astype(np.float16),
+    "int64": lambda X, path: X.astype(np.int64),
+    "int8": lambda X, path: X.astype(np.int8),
+    "uint8": lambda X, path: X.astype(np.uint8),
+    "big endian": lambda X, path: X.astype(">f4"),
+    "fortran": lambda X, path: np.asfortranarray(X),
+    "strided": lambda X, path: strided(X),
+    "reversed": lambda X, path: X[::-1].copy()[::-1],
+    "read-only": lambda X, path: read_only(X),
+    "unaligned": lambda X, path: np.frombuffer(b"." + X.tobytes(), np.float32, offset=1).reshape(X.shape),
+    "memory map": as_memory_map,
+    "memory map of uint8": lambda X, path: as_memory_map(X.astype(np.uint8), path),
+    "list": lambda X, path: X.tolist(),
+}
+
+
+def python(code, *, timeout=60, **options):
+    """Run `code` in a new interpreter with this hotloop; the finished process, its output as text."""
+    return subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True,
+        timeout=timeout, **options,
+    )  # fmt: skip
+
+
+def child_environment():
+    """An environment in which a child imports the hotloop that is tested here."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE.parent), str(Path(__file__).parent)])}

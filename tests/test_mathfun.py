@@ -1,0 +1,150 @@
+"""exp, tanh, sigmoid and 1/x: as accurate as promised, exact limits, and float32 stays float32."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+
+from hotloop._jit import COMPILED
+from hotloop.engine.mathfun import exp, reciprocal, sigmoid, tanh
+
+pytestmark = pytest.mark.kernels
+
+N = 400_001 if COMPILED else 4_001
+
+
+@numba.njit(nogil=True)
+def exp_each(x, out):
+    for i in range(len(x)):
+        out[i] = exp(x[i])
+
+
+@numba.njit(nogil=True)
+def tanh_each(x, out):
+    for i in range(len(x)):
+        out[i] = tanh(x[i])
+
+
+@numba.njit(nogil=True)
+def sigmoid_each(x, out):
+    for i in range(len(x)):
+        out[i] = sigmoid(x[i])
+
+
+@numba.njit(nogil=True)
+def reciprocal_each(x, out):
+    for i in range(len(x)):
+        out[i] = reciprocal(x[i])
+
+
+LOOPS = {"exp": exp_each, "tanh": tanh_each, "sigmoid": sigmoid_each}
+
+
+def apply(name, x):
+    out = np.empty_like(x)
+    with np.errstate(all="ignore"):  # plain Python overflows aloud, compiled code does not
+        LOOPS[name](x, out)
+    return out
+
+
+def exact(name, x):
+    """By libm, in float64; for the sigmoid, in the form that keeps its lower tail."""
+    x = x.astype(np.float64)
+    if name == "sigmoid":
+        small = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+    return {"exp": np.exp, "tanh": np.tanh}[name](x)
+
+
+def grid(low, high, dtype):
+    """Even numbers over the range, and numbers of every size around 0 that lie in it."""
+    tiny = np.geomspace(1e-30, 1, N // 4)
+    x = np.concatenate([np.linspace(low, high, N), tiny, -tiny, [0.0]]).astype(dtype)
+    return x[(x >= low) & (x <= high)]
+
+
+# Where results are normal numbers: below, the spacing of subnormal numbers is all there is.
+ACCURACY = [
+    ("exp", "float32", -87.0, 88.7, 1.2e-7),
+    ("tanh", "float32", -20.0, 20.0, 4e-7),
+    ("sigmoid", "float32", -87.0, 100.0, 2.5e-7),
+    ("exp", "float64", -708.0, 709.7, 4 * np.finfo(np.float64).eps),
+    ("tanh", "float64", -30.0, 30.0, 4 * np.finfo(np.float64).eps),
+    ("sigmoid", "float64", -708.0, 800.0, 4 * np.finfo(np.float64).eps),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "low", "high", "bound"), ACCURACY)
+def test_relative_error(name, dtype, low, high, bound):
+    x = grid(low, high, dtype)
+    found, expected = apply(name, x).astype(np.float64), exact(name, x)
+    scale = np.where(expected == 0, 1, np.abs(expected))
+    error = np.abs(found - expected) / scale
+    worst = error.argmax()
+    assert error[worst] < bound, f"{name}({x[worst]!r}) = {found[worst]!r}, off by {error[worst]:.3g}"
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 2e-7), ("float64", 3e-16)])
+def test_reciprocal_of_every_size(dtype, bound):
+    x = np.concatenate([np.geomspace(1.01e-37, 0.99e37, N), np.linspace(1, 2, N)]).astype(dtype)
+    found = np.empty_like(x)
+    reciprocal_each(x, found)
+    assert np.abs(found.astype(np.float64) * x.astype(np.float64) - 1).max() < bound
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "low", "high"),
+    [
+        ("exp", "float32", -110, -87),
+        ("sigmoid", "float32", -110, -87),
+        ("exp", "float64", -760, -708),
+        ("sigmoid", "float64", -760, -708),
+    ],
+)
+def test_below_the_normal_numbers_it_fades_to_zero(name, dtype, low, high):
+    x = np.linspace(low, high, N).astype(dtype)
+    found, expected = apply(name, x).astype(np.float64), exact(name, x)
+    # One spacing of the subnormal numbers, or the whole number where the processor flushes it to 0.
+    assert np.all(np.abs(found - expected) <= np.finfo(dtype).tiny)
+    assert found[0] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "at_minus", "at_zero", "at_plus"),
+    [("exp", 0, 1, math.inf), ("tanh", -1, 0, 1), ("sigmoid", 0, 0.5, 1)],
+)
+def test_limits_are_exact_and_nan_stays(name, dtype, at_minus, at_zero, at_plus):
+    largest = np.finfo(dtype).max
+    x = np.array([-math.inf, -largest, 0, largest, math.inf, math.nan], dtype)
+    expected = [at_minus, at_minus, at_zero, at_plus, at_plus, math.nan]
+    np.testing.assert_array_equal(apply(name, x), np.array(expected, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_never_falls_by_more_than_its_error(name, dtype):
+    x = np.linspace(-12, 12, N).astype(dtype)
+    y = apply(name, x)
+    tolerance = 8 * np.finfo(dtype).eps * np.abs(y[1:])
+    assert np.all(np.diff(y) >= -tolerance)
+    assert np.all(np.abs(y) <= (1 if name != "exp" else math.inf))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tanh_is_odd(dtype):
+    x = grid(0.0, 12.0, dtype)
+    np.testing.assert_array_equal(apply("tanh", -x), -apply("tanh", x))
+
+
+@pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
+@pytest.mark.parametrize("function", [exp, tanh, sigmoid, reciprocal], ids=lambda f: f.__name__)
+def test_compiled_results_keep_the_dtype(function):
+    @numba.njit
+    def one(x):
+        return function(x)
+
+    for kind in (numba.float32, numba.float64):
+        one.compile((kind,))
+        assert one.overloads[(kind,)].signature.return_type == kind

@@ -1,0 +1,160 @@
+"""The product out = start + a b: every memory layout, every edge of a tile, and nothing beyond."""
+
+import itertools
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference
+from hotloop._jit import COMPILED, INTRINSICS
+from hotloop.engine.matmul import Matrix, multiply
+from hotloop.engine.tile import PANEL_COLUMNS, tile_shape
+
+pytestmark = pytest.mark.kernels
+
+GUARD = -77.0
+STARTS = ("row", "full", "out")
+FLOATS = ("float32", "float64")
+
+
+@numba.njit
+def tile_of(array):
+    return tile_shape(array)
+
+
+def placed(values, *, transposed=False, pad=0, before=0, fill=np.nan):
+    """`values` inside a flat array of `fill`: `before` numbers in front, `pad` behind every row."""
+    stored = values.T if transposed else values
+    rows, cols = stored.shape
+    data = np.full(before + rows * (cols + pad) + 5, fill, values.dtype)
+    inside = np.lib.stride_tricks.as_strided(
+        data[before:], stored.shape, ((cols + pad) * data.itemsize, data.itemsize)
+    )
+    inside[...] = stored
+    row, col = (1, cols + pad) if transposed else (cols + pad, 1)
+    return Matrix(data, before, row, col)
+
+
+def view(matrix, rows, cols):
+    """The elements of a Matrix, as a writable array."""
+    size = matrix.data.itemsize
+    return np.lib.stride_tricks.as_strided(
+        matrix.data[matrix.offset :], (rows, cols), (matrix.row * size, matrix.col * size)
+    )
+
+
+def panel_for(inner, dtype):
+    return np.full(inner * PANEL_COLUMNS + 3, np.nan, dtype)
+
+
+def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0):
+    """Multiply random matrices, surrounded by NaN, and look at every number of `out`'s memory."""
+    rng = np.random.default_rng([rows, cols, inner, seed])
+    a, b = (rng.uniform(-1, 1, shape).astype(dtype) for shape in ((rows, inner), (inner, cols)))
+    s = rng.uniform(-1, 1, (1 if start == "row" else rows, cols)).astype(dtype)
+    out = placed(np.full((rows, cols), np.nan, dtype), pad=pad, before=before, fill=GUARD)
+    if start == "out":
+        view(out, rows, cols)[...] = s
+        from_start = out
+    else:
+        from_start = placed(s, pad=pad, before=before)
+        from_start = from_start._replace(row=0) if start == "row" else from_start
+    given_a = placed(a, transposed=a_t, pad=pad, before=before)
+    given_b = placed(b, transposed=b_t, pad=pad, before=before)
+    panel = panel_for(inner, dtype)
+    inputs = [given_a.data.copy(), given_b.data.copy(), from_start.data.copy()]
+
+    multiply(out, from_start, given_a, given_b, rows, cols, inner, panel)
+
+    a, b, s = (part.astype(np.float64) for part in (a, b, s))
+    expected = reference.multiply(s, a, b)
+    bound = (inner + 2) * np.finfo(dtype).eps * (np.abs(s) + np.abs(a) @ np.abs(b))
+    found = view(out, rows, cols)
+    assert np.all(np.abs(found - expected) <= bound)
+    found[...] = GUARD
+    assert np.all(out.data == GUARD), "written outside of out"
+    assert np.all(np.isnan(panel[-3:])), "written behind the panel"
+    for now, was in zip((given_a, given_b, from_start), inputs, strict=True):
+        if now is not out:
+            np.testing.assert_array_equal(now.data, was)
+
+
+def sizes(dtype):
+    """Around a tile, and around the wide tile of a single row."""
+    rows, cols = tile_of(np.zeros(1, dtype))
+    if not COMPILED:
+        return (1, 3, rows, rows + 1), (1, cols - 1, cols + 1), (0, 1, 3)
+    return (
+        (1, 2, rows - 1, rows, rows + 1, 2 * rows + 1),
+        (1, 2, cols - 1, cols, cols + 1, 4 * cols, 4 * cols + 1),
+        (0, 1, 2, 3, 33),
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
+@pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
+def test_every_layout_around_a_tile(dtype, start, b_t, a_t):
+    for rows, cols, inner in itertools.product(*sizes(dtype)):
+        check(rows, cols, inner, dtype=dtype, a_t=a_t, b_t=b_t, start=start)
+        check(rows, cols, inner, dtype=dtype, a_t=a_t, b_t=b_t, start=start, pad=3, before=7)
+
+
+LARGEST = 70 if COMPILED else 7
+
+
+@given(
+    rows=st.integers(0, LARGEST),
+    cols=st.integers(0, LARGEST),
+    inner=st.integers(0, LARGEST),
+    dtype=st.sampled_from(FLOATS),
+    a_t=st.booleans(),
+    b_t=st.booleans(),
+    start=st.sampled_from(STARTS),
+    pad=st.integers(0, 20),
+    before=st.integers(0, 20),
+    seed=st.integers(0, 99),
+)
+def test_any_shape_and_layout(rows, cols, inner, dtype, a_t, b_t, start, pad, before, seed):
+    check(
+        rows, cols, inner,
+        dtype=dtype, a_t=a_t, b_t=b_t, start=start, pad=pad, before=before, seed=seed,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not INTRINSICS, reason="the promise is that of the compiled tiles")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
+@pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
+@pytest.mark.parametrize("inner", [1, 2, 37, 300])
+def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner):
+    rows, cols = 15, 75
+    rng = np.random.default_rng(inner)
+    a = placed(rng.standard_normal((rows, inner)).astype(dtype), transposed=a_t)
+    b = placed(rng.standard_normal((inner, cols)).astype(dtype), transposed=b_t)
+    start = placed(rng.standard_normal((1, cols)).astype(dtype))._replace(row=0)
+    panel = panel_for(inner, dtype)
+    whole = np.zeros(rows * cols, dtype)
+    multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel)
+    for row_step, col_step in ((1, cols), (rows, 1), (1, 1), (4, 20), (7, 33), (13, 64)):
+        parts = np.full(rows * cols, np.nan, dtype)
+        for i, j in itertools.product(range(0, rows, row_step), range(0, cols, col_step)):
+            multiply(
+                Matrix(parts, i * cols + j, cols, 1),
+                start._replace(offset=start.offset + j),
+                a._replace(offset=a.offset + i * a.row),
+                b._replace(offset=b.offset + j * b.col),
+                min(row_step, rows - i), min(col_step, cols - j), inner, panel,
+            )  # fmt: skip
+        np.testing.assert_array_equal(parts, whole, err_msg=f"in parts of {row_step} x {col_step}")
+
+
+def test_tiles_fit_the_panel():
+    for dtype in FLOATS:
+        rows, cols = tile_of(np.zeros(1, dtype))
+        assert rows >= 1
+        assert 1 <= cols <= PANEL_COLUMNS

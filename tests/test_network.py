@@ -1,0 +1,259 @@
+"""Forward, loss and backward of whole networks, held to the twin and to central differences."""
+
+import numpy as np
+import pytest
+
+import hotloop as hl
+import reference
+from hotloop._jit import COMPILED
+from hotloop.engine.loop import Update, deltas
+from hotloop.engine.network import add_gradient, descend, forward
+from hotloop.engine.table import DELTA, N_OUT, VALUE
+from hotloop.losses import LOSSES
+from hotloop.objective import Objective
+
+pytestmark = pytest.mark.kernels
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+FLOATS = list(TOLERANCE)
+
+# Features, layers. Widths around the tiles (6 x 16, 4 x 4, …), wide and narrow, with and without bias.
+NETWORKS = {
+    "one layer": (5, (hl.Dense(3),)),
+    "one output": (1, (hl.Dense(1),)),
+    "an activation at the end": (4, (hl.Dense(3, "tanh"),)),
+    "relu": (7, (hl.Dense(9, "relu"), hl.Dense(3))),
+    "tanh": (6, (hl.Dense(8, "tanh"), hl.Dense(5, "tanh"), hl.Dense(2))),
+    "sigmoid": (3, (hl.Dense(1, "sigmoid"), hl.Dense(4, "sigmoid"), hl.Dense(3, "sigmoid"))),
+    "linear and deep": (2, tuple(hl.Dense(k) for k in (3, 1, 4, 2))),
+    "no biases": (5, (hl.Dense(6, "tanh", use_bias=False), hl.Dense(3, use_bias=False))),
+    "some biases": (5, (hl.Dense(6, "relu", use_bias=False), hl.Dense(4, "sigmoid"), hl.Dense(3))),
+}
+if COMPILED:
+    NETWORKS |= {
+        "around a tile": (17, (hl.Dense(33, "relu"), hl.Dense(15, "tanh"), hl.Dense(16), hl.Dense(7))),
+        "wide": (100, (hl.Dense(300, "relu"), hl.Dense(130, "sigmoid"), hl.Dense(10))),
+    }
+
+
+def problem(name, loss, n, dtype="float64", weighted=True):
+    """(model, x, targets, weights): θ is random in the biases too, weights range from 0 up."""
+    n_in, layers = NETWORKS[name]
+    rng = np.random.default_rng([len(name), n])
+    model = hl.Sequential(layers, input_dim=n_in, seed=1, dtype=dtype)
+    model.theta[:] += 0.3 * rng.uniform(-1, 1, model.theta.size)
+    x = rng.standard_normal((n, n_in)).astype(dtype)
+    n_out = model.output_dim
+    targets = rng.integers(0, n_out, (n, 1)) if LOSSES[loss].on_labels else rng.standard_normal((n, n_out))
+    weights = rng.uniform(0, 3, n) if weighted else np.ones(n)
+    if weighted and n > 1:
+        weights[n // 2] = 0
+    return model, x, targets.astype(dtype), weights.astype(dtype)
+
+
+def pairs():
+    """Each network with each loss that it can have."""
+    return [
+        pytest.param(name, loss, id=f"{name}-{loss}")
+        for name, (_, layers) in NETWORKS.items()
+        for loss in LOSSES
+        if not (LOSSES[loss].on_labels and layers[-1].units < 2)
+    ]
+
+
+def close(found, expected, dtype):
+    """Within the tolerance, relative to the largest number."""
+    scale = max(np.abs(expected).max(), 1e-3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+class Engine:
+    """A model with its memory, as one thread of the loop sees it."""
+
+    def __init__(self, model, capacity):
+        self.net = model.bind(capacity, 1)
+        self.panel = self.net.work[self.net.panels : self.net.panels + self.net.panel_size]
+        self.net.work[self.net.panels :] = np.nan
+        self.theta, self.input_dim = model.theta, model.input_dim
+
+    def rows(self, column, n, k=-1):
+        """Values or deltas of row k of the table."""
+        width, start = self.net.table[k, N_OUT], self.net.table[k, column]
+        return self.net.work[start : start + n * width].reshape(n, width)
+
+    def deltas(self, loss, x, targets, weights, scale):
+        code = LOSSES[loss].code
+        deltas(self.net, self.theta, x.reshape(-1), targets, weights, code, scale, 0, 1, self.panel)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
+@pytest.mark.parametrize(("name", "loss"), pairs())
+def test_value_and_gradient_of_the_objective(name, loss, weighted, dtype):
+    n = 23 if COMPILED else 5
+    model, x, targets, weights = problem(name, loss, n, dtype, weighted)
+    expected = reference.gradient(model.layers, loss, model.theta, x, targets, weights)
+    y = targets[:, 0].astype(int) if LOSSES[loss].on_labels else targets
+    for batch_size in (1, 4, n - 1, n, 100):
+        objective = Objective(
+            model, x, y, loss=loss, sample_weight=weights if weighted else None, batch_size=batch_size
+        )
+        value, gradient = objective.value_and_gradient(model.theta)
+        close(gradient, expected, dtype)
+        np.testing.assert_allclose(
+            value,
+            reference.value(model.layers, loss, model.theta, x, targets, weights),
+            rtol=TOLERANCE[dtype],
+        )
+        assert objective.value(model.theta) == value
+        assert gradient.dtype == dtype
+        np.testing.assert_array_equal(objective.gradient(model.theta), gradient)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("name", "loss"), pairs())
+def test_values_deltas_and_gradient_of_the_engine(name, loss, dtype):
+    n, capacity = (11, 13) if COMPILED else (4, 5)
+    model, x, targets, weights = problem(name, loss, n, dtype)
+    engine, scale = Engine(model, capacity), 1 / float(weights.sum(dtype=np.float64))
+    engine.deltas(loss, x, targets, weights, scale)
+
+    values, inner = reference.forward(model.layers, model.theta, x)
+    value_of, gradient_of = reference.LOSSES[loss]
+    close(engine.rows(VALUE, n), values[-1], dtype)
+    counts = weights != 0
+    close(engine.net.row_loss[:n][counts], value_of(values[-1], targets)[counts], dtype)
+    if LOSSES[loss].on_labels:
+        hits = values[-1].argmax(axis=1) == targets[:, 0]
+        np.testing.assert_array_equal(engine.net.row_hit[:n][counts], hits[counts])
+    last = reference.ACTIVATIONS[model.layers[-1].activation][1]
+    expected = gradient_of(values[-1], targets) * (weights[:, None] * scale) * last(inner[-1])
+    close(engine.rows(DELTA, n), expected, dtype)
+
+    expected = reference.gradient(model.layers, loss, model.theta, x, targets, weights)
+    grad = np.zeros(model.theta.size, dtype)
+    add_gradient(engine.net, x.reshape(-1), n, grad, 0, 1, engine.panel)
+    close(grad, expected, dtype)
+    add_gradient(engine.net, x.reshape(-1), n, grad, 0, 1, engine.panel)
+    close(grad, 2 * expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
+    n, rate = 9 if COMPILED else 3, 0.25
+    model, x, targets, weights = problem(name, "mse", n, dtype)
+    before = model.theta.copy()
+    engine, scale = Engine(model, n), 1 / float(weights.sum(dtype=np.float64))
+    expected = reference.gradient(model.layers, "mse", before, x, targets, weights)
+    engine.deltas("mse", x, targets, weights, scale)
+    update = Update(
+        hl.SGD.code,
+        np.array(hl.SGD(rate).hyper()),
+        np.array([[rate]]),
+        np.empty((0, model.theta.size), dtype),
+    )
+    grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
+    descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, 0, 1, engine.panel)
+    close(before.astype(float) - model.theta, rate * expected, dtype)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rows_do_not_see_each_other(name):
+    """Forward of rows lo:hi writes those rows and reads no other."""
+    n, lo, hi = (14, 3, 9) if COMPILED else (4, 1, 3)
+    model, x, _, _ = problem(name, "mse", n)
+    whole, part = Engine(model, n), Engine(model, n)
+    forward(whole.net, model.theta, x.reshape(-1), 0, n, whole.panel)
+    x_part = np.full_like(x, np.nan)
+    x_part[lo:hi] = x[lo:hi]
+    for k in range(len(part.net.table)):
+        part.rows(VALUE, n, k)[...] = -7.0
+    forward(part.net, model.theta, x_part.reshape(-1), lo, hi, part.panel)
+    for k in range(len(part.net.table)):
+        np.testing.assert_allclose(
+            part.rows(VALUE, n, k)[lo:hi], whole.rows(VALUE, n, k)[lo:hi], rtol=1e-14, atol=1e-15
+        )
+        assert np.all(np.delete(part.rows(VALUE, n, k), np.s_[lo:hi], axis=0) == -7.0)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_predictions(name, dtype):
+    for n in (1, 2, 300 if COMPILED else 3):
+        model, x, _, _ = problem(name, "mse", n, dtype)
+        out = model.predict(x)
+        assert out.shape == (n, model.output_dim)
+        assert out.dtype == dtype
+        close(out, reference.predict(model.layers, model.theta, x), dtype)
+
+
+@pytest.mark.parametrize(("name", "loss"), pairs())
+def test_evaluation(name, loss):
+    n = 30 if COMPILED else 4
+    model, x, targets, weights = problem(name, loss, n)
+    y = targets[:, 0].astype(int) if LOSSES[loss].on_labels else targets
+    found = hl.Trainer(model, loss=loss).evaluate(x, y, sample_weight=weights)
+    expected = {"loss": reference.value(model.layers, loss, model.theta, x, targets, weights)}
+    if LOSSES[loss].on_labels:
+        expected["accuracy"] = reference.accuracy(model.layers, model.theta, x, targets, weights)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "loss"), pairs())
+def test_gradient_agrees_with_central_differences(name, loss):
+    model, x, targets, weights = problem(name, loss, 12 if COMPILED else 3)
+    y = targets[:, 0].astype(int) if LOSSES[loss].on_labels else targets
+    objective = hl.Objective(model, x, y, loss=loss, sample_weight=weights)
+    # A small step, so that no relu changes its side on the way.
+    check = hl.check_gradient(objective, n_directions=4, step=1e-6 if "relu" in repr(model) else 1e-5)
+    assert check, f"relative error {check.relative_error:.3g}"
+
+
+def test_the_twin_agrees_with_central_differences():
+    """Else both could be wrong in the same way."""
+    for name, loss in (("some biases", "softmax_cross_entropy"), ("tanh", "mse")):
+        model, x, targets, weights = problem(name, loss, 4)
+        arguments = model.layers, loss
+        numerical = reference.central_differences(
+            lambda theta, a=arguments, d=(x, targets, weights): reference.value(*a, theta, *d), model.theta
+        )
+        found = reference.gradient(*arguments, model.theta, x, targets, weights)
+        np.testing.assert_allclose(found, numerical, rtol=1e-6, atol=1e-8)
+
+
+def test_a_gradient_that_is_wrong_fails_the_check(monkeypatch):
+    model, x, targets, _ = problem("tanh", "mse", 4)
+    objective = hl.Objective(model, x, targets, loss="mse")
+    assert hl.check_gradient(objective)
+    right = Objective.value_and_gradient
+
+    def wrong(self, theta):
+        value, gradient = right(self, theta)
+        gradient[3] *= 1.001
+        return value, gradient
+
+    monkeypatch.setattr(Objective, "value_and_gradient", wrong)
+    assert not hl.check_gradient(objective)
+
+
+def test_a_row_of_no_weight_is_not_there():
+    """Even where its loss is infinite, and 0 · ∞ would be NaN."""
+    model, x, targets, weights = problem("tanh", "mse", 5)
+    weights[2], targets[2] = 0, 1e300
+    there = weights != 0
+    whole = hl.Objective(model, x, targets, loss="mse", sample_weight=weights)
+    part = hl.Objective(model, x[there], targets[there], loss="mse", sample_weight=weights[there])
+    assert whole.value(model.theta) == pytest.approx(part.value(model.theta), rel=1e-14)
+    np.testing.assert_allclose(
+        whole.gradient(model.theta), part.gradient(model.theta), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_every_relu_dead_gives_gradient_zero_below():
+    model = hl.Sequential([hl.Dense(4, "relu"), hl.Dense(2)], input_dim=3, dtype="float64")
+    model.parameters()["dense_0/bias"][:] = -100
+    objective = hl.Objective(model, np.ones((3, 3)), np.ones((3, 2)), loss="mse")
+    gradient = objective.gradient(model.theta)
+    np.testing.assert_array_equal(gradient[: 3 * 4 + 4], 0)
+    np.testing.assert_array_equal(gradient[-2:], [-2, -2])

@@ -1,0 +1,237 @@
+"""The public face as a whole: names, docstrings, examples, errors, and what an import brings along."""
+
+import ast
+import builtins
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+import hotloop as hl
+from helpers import SOURCE, python
+from hotloop import errors
+
+MODULES = ["hotloop", *sorted(info.name for info in pkgutil.walk_packages(hl.__path__, "hotloop."))]
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def public_objects():
+    """{name: object} of all public functions, classes, and methods and properties that hotloop defines."""
+    found = {}
+    namespaces = [("hl", hl), *((f"hl.{name}", value) for name, value in _public(hl).items())]
+    for prefix, namespace in namespaces:
+        if not isinstance(namespace, type | types.ModuleType):
+            continue
+        for name, value in _public(namespace).items():
+            if inspect.isroutine(value) or isinstance(value, type | property):
+                found[f"{prefix}.{name}"] = value
+    return found
+
+
+def _public(namespace):
+    names = vars(namespace) if isinstance(namespace, type) else namespace.__all__
+    return {name: inspect.getattr_static(namespace, name) for name in names if not name.startswith("_")}
+
+
+OBJECTS = public_objects()
+each_object = pytest.mark.parametrize("thing", OBJECTS.values(), ids=OBJECTS)
+
+
+def test_the_public_objects_are_found():
+    """The list that the tests below walk over is not empty by accident."""
+    assert {"hl.Sequential", "hl.Sequential.load", "hl.Sequential.theta", "hl.data.load_mnist"} <= set(
+        OBJECTS
+    )
+
+
+@pytest.mark.parametrize("module", [hl, hl.data, errors], ids=lambda module: module.__name__)
+def test_all_is_what_is_there(module):
+    imported = {
+        name for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not (isinstance(value, types.ModuleType) and value is not hl.data)
+        and getattr(value, "__module__", "hotloop").startswith("hotloop")
+    }  # fmt: skip
+    if hasattr(module, "__all__"):
+        assert set(module.__all__) == imported
+        kind = {name: 0 if name.isupper() else 1 if name[0].isupper() else 2 for name in imported}
+        assert module.__all__ == sorted(imported, key=lambda name: (kind[name], name))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is_and_names_only_what_it_has(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for public in getattr(module, "__all__", ()):
+        assert hasattr(module, public), public
+
+
+@each_object
+def test_everything_has_a_docstring(thing):
+    assert inspect.getdoc(thing)
+
+
+def parameters_in(docstring):
+    """Names in the numpydoc section "Parameters", in order; None if there is none."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.M | re.S)
+    if not section:
+        return None
+    heads = re.findall(r"^([*\w][*\w, ]*?)(?: : [^\n]*)?$", section[1], re.M)
+    return [name.strip("* ") for head in heads for name in head.split(",")]
+
+
+EXAMPLE = """Title.
+
+Parameters
+----------
+X, y : array
+    Data. More : less
+seed
+    n : m
+
+Raises
+------
+Error
+"""
+
+
+def test_sections_are_read():
+    assert parameters_in(EXAMPLE) == ["X", "y", "seed"]
+    assert parameters_in("Title.") is None
+    assert parameters_in(inspect.getdoc(hl.Callback)) is None
+
+
+@each_object
+def test_documented_parameters_are_those_of_the_signature(thing):
+    documented = parameters_in(inspect.getdoc(thing))
+    if documented is None:
+        return
+    thing = thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing
+    signature = [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
+    assert documented == signature
+
+
+UNDOCUMENTED = {"hl.Callback", "hl.History", "hl.GradientCheck", "hl.HotloopError"}
+"""Classes that nobody calls with arguments: made by the library, or for subclassing."""
+
+
+@pytest.mark.parametrize("name", [name for name, thing in OBJECTS.items() if inspect.isclass(thing)])
+def test_classes_document_their_parameters(name):
+    documented = parameters_in(inspect.getdoc(OBJECTS[name]))
+    assert (documented is None) == (name in UNDOCUMENTED)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+
+
+def test_classes_have_examples():
+    without = [
+        name for name, thing in OBJECTS.items()
+        if inspect.isclass(thing) and ">>>" not in inspect.getdoc(thing)
+        and name not in ("hl.HotloopError", "hl.GradientCheck")
+    ]  # fmt: skip
+    assert without == []
+
+
+BUILT_IN = {
+    "InvalidValueError": ValueError,
+    "InvalidTypeError": TypeError,
+    "FileFormatError": ValueError,
+    "NotFoundError": FileNotFoundError,
+    "DownloadError": OSError,
+    "DivergenceError": ArithmeticError,
+    "MissingExtraError": ImportError,
+}
+
+
+@pytest.mark.parametrize(
+    "error", [e for e in vars(errors).values() if isinstance(e, type)], ids=lambda error: error.__name__
+)
+def test_errors_are_ours_and_python_s(error):
+    assert error.__doc__
+    assert issubclass(error, hl.HotloopError)
+    if error is not hl.HotloopError:
+        assert issubclass(error, BUILT_IN[error.__name__])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_everything_raised_is_ours(path):
+    """``raise ValueError`` and its like: an error that the face raises must be a `HotloopError`."""
+    allowed = {"AssertionError", "KeyboardInterrupt"}
+    if path.name == "files.py" and path.parent == SOURCE:
+        allowed.add("TypeError")  # turned into a FileFormatError a few lines on
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            name = raised.id if isinstance(raised, ast.Name) else ""
+            is_builtin_error = isinstance(getattr(builtins, name, None), type) if name else False
+            assert not is_builtin_error or name in allowed, f"line {node.lineno}: raise {name}"
+
+
+def imports_of(path):
+    """Top-level packages that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def test_numba_is_imported_in_one_place():
+    users = {package: {path.relative_to(SOURCE) for path in FILES if package in imports_of(path)}
+             for package in ("numba", "llvmlite")}  # fmt: skip
+    assert users["numba"] == {Path("_jit.py")}
+    assert {path.parent for path in users["llvmlite"]} <= {Path("engine")}
+
+
+def test_the_engine_does_not_know_the_face():
+    """Imports point downwards only."""
+    allowed = {"_jit", "_checks", "engine", "activations", "losses", "optimizers"}
+    for path in (SOURCE / "engine").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("hotloop."):
+                assert node.module.split(".")[1] in allowed, f"{path.name}: {node.module}"
+
+
+HEAVY = "torch sklearn scipy matplotlib pandas pytest hypothesis IPython"
+
+
+def test_an_import_brings_nothing_heavy_along():
+    """Beyond what numba and the other dependencies bring themselves, where it is installed."""
+    found = python(
+        "import sys, numba, tqdm, safetensors.numpy\n"
+        "before = set(sys.modules)\n"
+        "import hotloop\n"
+        f"print(*[name for name in {HEAVY!r}.split() if name in set(sys.modules) - before])\n"
+    )
+    assert (found.stdout.strip(), found.returncode) == ("", 0), found.stderr
+
+
+def test_nothing_heavy_is_needed():
+    found = python(
+        f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}.split()))\n"
+        "import hotloop as hl\n"
+        "model = hl.Sequential([hl.Dense(1)], input_dim=1)\n"
+        "print(hl.Trainer(model, loss='mse').fit([[1.0]], [1.0], epochs=1).epochs)\n"
+    )
+    assert found.stdout.strip() == "1", found.stderr
+
+
+def test_an_import_prints_nothing():
+    found = python("import hotloop")
+    assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
+
+
+def test_the_version_is_one():
+    assert re.fullmatch(r"\d+\.\d+\.\d+([a-z]+\d+)?", hl.__version__)
+    changelog = SOURCE.parents[1] / "CHANGELOG.md"
+    if changelog.exists():
+        assert hl.__version__ in changelog.read_text(encoding="utf-8")
