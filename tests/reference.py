@@ -105,29 +105,153 @@ def accuracy(layers, theta, x, targets, weights):
     return weights @ (predict(layers, theta, x).argmax(axis=1) == targets[:, 0]) / weights.sum()
 
 
-def sgd(theta, gradient_of, rates, momentum=0.0, nesterov=False):
+# Optimizers, word by word from their papers: each is a generator that is sent a gradient and gives the
+# change of θ. `o` is the description, `rates` the rate of each step.
+
+
+def walk(optimizer, gradient_of, theta, rates):
     """θ after each step, (steps, θ.size)."""
-    v, path = np.zeros_like(theta), []
+    changes, path = OPTIMIZERS[type(optimizer).__name__](optimizer, np.array(theta, float), rates), []
+    next(changes)
+    for _ in rates:
+        theta = theta + changes.send((theta, gradient_of(theta)))
+        path.append(theta)
+    return np.array(path)
+
+
+def sgd(o, theta, rates):
+    v, change = 0.0, None
     for rate in rates:
-        g = gradient_of(theta)
-        v = momentum * v + g
-        theta = theta - rate * (g + momentum * v if nesterov else v)
-        path.append(theta)
-    return np.array(path)
+        _, g = yield change
+        v = o.momentum * v + g
+        change = -rate * (g + o.momentum * v if o.nesterov else v)
+    yield change
 
 
-def adam(theta, gradient_of, rates, betas=(0.9, 0.999), eps=1e-8):
-    """θ after each step, (steps, θ.size): Kingma & Ba (2015), algorithm 1, word by word."""
-    m, v, path = np.zeros_like(theta), np.zeros_like(theta), []
+def adam(o, theta, rates, decay=0.0):
+    m, v, largest, change = 0.0, 0.0, 0.0, None
     for t, rate in enumerate(rates, start=1):
-        g = gradient_of(theta)
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * g**2
-        m_hat = m / (1 - betas[0] ** t)
-        v_hat = v / (1 - betas[1] ** t)
-        theta = theta - rate * m_hat / (np.sqrt(v_hat) + eps)
-        path.append(theta)
-    return np.array(path)
+        theta, g = yield change
+        m = o.betas[0] * m + (1 - o.betas[0]) * g
+        v = o.betas[1] * v + (1 - o.betas[1]) * g**2
+        largest = np.maximum(largest, v)
+        m_hat = m / (1 - o.betas[0] ** t)
+        v_hat = (largest if o.amsgrad else v) / (1 - o.betas[1] ** t)
+        change = -rate * decay * theta - rate * m_hat / (np.sqrt(v_hat) + o.eps)
+    yield change
+
+
+def adamw(o, theta, rates):
+    return adam(o, theta, rates, o.weight_decay)
+
+
+def adamax(o, theta, rates):
+    m, u, change = 0.0, 0.0, None
+    for t, rate in enumerate(rates, start=1):
+        _, g = yield change
+        m = o.betas[0] * m + (1 - o.betas[0]) * g
+        u = np.maximum(o.betas[1] * u, np.abs(g) + o.eps)
+        change = -rate / (1 - o.betas[0] ** t) * m / u
+    yield change
+
+
+def nadam(o, theta, rates):
+    m, v, product, change = 0.0, 0.0, 1.0, None
+    for t, rate in enumerate(rates, start=1):
+        _, g = yield change
+        mu, mu_next = (o.betas[0] * (1 - 0.5 * 0.96 ** (k * o.momentum_decay)) for k in (t, t + 1))
+        product *= mu
+        m = o.betas[0] * m + (1 - o.betas[0]) * g
+        v = o.betas[1] * v + (1 - o.betas[1]) * g**2
+        m_bar = (1 - mu) / (1 - product) * g + mu_next / (1 - product * mu_next) * m
+        change = -rate * m_bar / (np.sqrt(v / (1 - o.betas[1] ** t)) + o.eps)
+    yield change
+
+
+def radam(o, theta, rates):
+    m, v, change = 0.0, 0.0, None
+    beta2 = o.betas[1]
+    limit = 2 / (1 - beta2) - 1
+    for t, rate in enumerate(rates, start=1):
+        _, g = yield change
+        m = o.betas[0] * m + (1 - o.betas[0]) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        change = -rate * m / (1 - o.betas[0] ** t)
+        rho = limit - 2 * t * beta2**t / (1 - beta2**t)
+        if rho > 5:
+            r = np.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
+            change = change * r * np.sqrt(1 - beta2**t) / (np.sqrt(v) + o.eps)
+    yield change
+
+
+def adabelief(o, theta, rates):
+    m, s, change = 0.0, 0.0, None
+    for t, rate in enumerate(rates, start=1):
+        _, g = yield change
+        m = o.betas[0] * m + (1 - o.betas[0]) * g
+        s = o.betas[1] * s + (1 - o.betas[1]) * (g - m) ** 2 + o.eps
+        s_hat = s / (1 - o.betas[1] ** t)
+        change = -rate * m / (1 - o.betas[0] ** t) / (np.sqrt(s_hat) + o.eps)
+    yield change
+
+
+def adagrad(o, theta, rates):
+    r, change = o.initial_accumulator, None
+    for rate in rates:
+        _, g = yield change
+        r = r + g**2
+        change = -rate * g / (np.sqrt(r) + o.eps)
+    yield change
+
+
+def adadelta(o, theta, rates):
+    s, u, change = 0.0, 0.0, None
+    for rate in rates:
+        _, g = yield change
+        s = o.rho * s + (1 - o.rho) * g**2
+        delta = np.sqrt(u + o.eps) / np.sqrt(s + o.eps) * g
+        u = o.rho * u + (1 - o.rho) * delta**2
+        change = -rate * delta
+    yield change
+
+
+def rmsprop(o, theta, rates):
+    s, mean, v, change = 0.0, 0.0, 0.0, None
+    for rate in rates:
+        _, g = yield change
+        s = o.alpha * s + (1 - o.alpha) * g**2
+        mean = o.alpha * mean + (1 - o.alpha) * g
+        root = np.sqrt(s - mean**2) if o.centered else np.sqrt(s)
+        v = o.momentum * v + g / (root + o.eps)
+        change = -rate * v
+    yield change
+
+
+def rprop(o, theta, rates):
+    size, before, change = np.full_like(theta, o.lr), np.zeros_like(theta), None
+    for _ in rates:
+        _, g = yield change
+        turned, kept = g * before < 0, g * before > 0
+        size = np.clip(size * np.where(turned, o.etas[0], np.where(kept, o.etas[1], 1)), *o.step_sizes)
+        before = np.where(turned, 0, g)
+        change = -np.sign(before) * size
+    yield change
+
+
+def lion(o, theta, rates):
+    m, change = 0.0, None
+    for rate in rates:
+        theta, g = yield change
+        change = -rate * (np.sign(o.betas[0] * m + (1 - o.betas[0]) * g) + o.weight_decay * theta)
+        m = o.betas[1] * m + (1 - o.betas[1]) * g
+    yield change
+
+
+OPTIMIZERS = {
+    "SGD": sgd, "Adam": adam, "AdamW": adamw, "Adamax": adamax, "NAdam": nadam, "RAdam": radam,
+    "AdaBelief": adabelief, "Adagrad": adagrad, "Adadelta": adadelta, "RMSprop": rmsprop,
+    "Rprop": rprop, "Lion": lion,
+}  # fmt: skip
 
 
 def central_differences(function, at, step=1e-6):

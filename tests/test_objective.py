@@ -45,6 +45,7 @@ def test_value_and_gradient_are_those_of_numpy(loss, make, weights):
     np.testing.assert_array_equal(both[1], objective.gradient(theta))
 
 
+@pytest.mark.torch
 @each_loss
 @each_model
 def test_value_and_gradient_are_those_of_pytorch(loss, make):

@@ -1,4 +1,4 @@
-"""Optimizers: a new member is a row of `VARIANTS` and of `REACHED`, and a case of both twins."""
+"""Optimizers: a new member is a row of `VARIANTS` and of `STEPS_NEEDED`, and a twin in `reference`."""
 
 import itertools
 
@@ -8,11 +8,10 @@ import pytest
 
 import hotloop as hl
 import reference
-from hotloop import optimizers
 from hotloop._jit import COMPILED, FLAGS
 from hotloop.engine.loop import Update
 from hotloop.errors import HotloopError, InvalidTypeError, InvalidValueError
-from hotloop.optimizers import optimizer_step
+from hotloop.optimizers import adam, adaptive, optimizer_step, sgd, sign
 
 STEPS = 40
 
@@ -22,29 +21,75 @@ def decay(steps):
     return 0.05 / (1 + 0.1 * steps)
 
 
+# Name → description, and PyTorch's name for it with its other arguments (None: it has none).
 VARIANTS = {
-    "SGD": hl.SGD(0.02),
-    "SGD with a schedule": hl.SGD(decay),
-    "SGD with momentum": hl.SGD(0.02, momentum=0.9),
-    "SGD with momentum and a schedule": hl.SGD(decay, momentum=0.5),
-    "SGD with Nesterov's momentum": hl.SGD(0.02, momentum=0.8, nesterov=True),
-    "Adam": hl.Adam(0.03),
-    "Adam with a schedule": hl.Adam(decay),
-    "Adam with other numbers": hl.Adam(0.03, betas=(0.5, 0.9), eps=1e-3),
-    "Adam without memory": hl.Adam(0.03, betas=(0.0, 0.0), eps=1e-2),
-}
+    "SGD": (hl.SGD(0.02), ("SGD", {})),
+    "SGD with a schedule": (hl.SGD(decay), ("SGD", {})),
+    "SGD with momentum": (hl.SGD(0.02, momentum=0.9), ("SGD", {"momentum": 0.9})),
+    "SGD with momentum and a schedule": (hl.SGD(decay, momentum=0.5), ("SGD", {"momentum": 0.5})),
+    "SGD with Nesterov's momentum": (
+        hl.SGD(0.02, momentum=0.8, nesterov=True), ("SGD", {"momentum": 0.8, "nesterov": True}),
+    ),
+    "Adam": (hl.Adam(0.03), ("Adam", {})),
+    "Adam with a schedule": (hl.Adam(decay), ("Adam", {})),
+    "Adam with other numbers": (
+        hl.Adam(0.03, betas=(0.5, 0.9), eps=1e-3), ("Adam", {"betas": (0.5, 0.9), "eps": 1e-3}),
+    ),
+    "Adam without memory": (
+        hl.Adam(0.03, betas=(0.0, 0.0), eps=1e-2), ("Adam", {"betas": (0.0, 0.0), "eps": 1e-2}),
+    ),
+    "AMSGrad": (hl.Adam(0.03, betas=(0.9, 0.9), amsgrad=True),
+                ("Adam", {"betas": (0.9, 0.9), "amsgrad": True})),
+    "AdamW": (hl.AdamW(0.03, weight_decay=0.3), ("AdamW", {"weight_decay": 0.3})),
+    "AdamW with a schedule": (hl.AdamW(decay), ("AdamW", {})),
+    "AdamW with AMSGrad": (hl.AdamW(0.03, amsgrad=True), ("AdamW", {"amsgrad": True})),
+    "Adamax": (hl.Adamax(0.03), ("Adamax", {})),
+    "NAdam": (hl.NAdam(0.03), ("NAdam", {})),
+    "NAdam with other numbers": (
+        hl.NAdam(decay, betas=(0.8, 0.9), momentum_decay=0.1),
+        ("NAdam", {"betas": (0.8, 0.9), "momentum_decay": 0.1}),
+    ),
+    "RAdam": (hl.RAdam(0.03), ("RAdam", {})),
+    "RAdam with a short memory": (hl.RAdam(0.03, betas=(0.5, 0.9)), ("RAdam", {"betas": (0.5, 0.9)})),
+    "AdaBelief": (hl.AdaBelief(0.03), None),
+    "Adagrad": (hl.Adagrad(0.1), ("Adagrad", {})),
+    "Adagrad with a start": (
+        hl.Adagrad(0.1, initial_accumulator=0.5), ("Adagrad", {"initial_accumulator_value": 0.5}),
+    ),
+    "Adadelta": (hl.Adadelta(5.0), ("Adadelta", {})),
+    "Adadelta with other numbers": (
+        hl.Adadelta(rho=0.5, eps=1e-3), ("Adadelta", {"rho": 0.5, "eps": 1e-3}),
+    ),
+    "RMSprop": (hl.RMSprop(0.02), ("RMSprop", {})),
+    "RMSprop with momentum": (hl.RMSprop(decay, alpha=0.9, momentum=0.5),
+                              ("RMSprop", {"alpha": 0.9, "momentum": 0.5})),
+    "RMSprop, centred": (hl.RMSprop(0.02, centered=True, momentum=0.8),
+                         ("RMSprop", {"centered": True, "momentum": 0.8})),
+    "Rprop": (hl.Rprop(0.01), ("Rprop", {})),
+    "Rprop with other numbers": (
+        hl.Rprop(0.05, etas=(0.3, 1.5), step_sizes=(1e-3, 0.2)),
+        ("Rprop", {"etas": (0.3, 1.5), "step_sizes": (1e-3, 0.2)}),
+    ),
+    "Lion": (hl.Lion(0.02), None),
+    "Lion with a decay": (hl.Lion(decay, weight_decay=0.2), None),
+}  # fmt: skip
+WITH_PYTORCH = [name for name, (_, peer) in VARIANTS.items() if peer]
 
 
-def twin(optimizer, gradient_of, theta, rates):
-    if isinstance(optimizer, hl.SGD):
-        return reference.sgd(theta, gradient_of, rates, optimizer.momentum, optimizer.nesterov)
-    return reference.adam(theta, gradient_of, rates, optimizer.betas, optimizer.eps)
+@pytest.fixture
+def torch():
+    """PyTorch, whose NAdam keeps a product in the default dtype."""
+    torch = pytest.importorskip("torch", reason="PyTorch is the peer here, and is not installed")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)
 
 
-def torch_twin(torch, optimizer, parameters):
-    if isinstance(optimizer, hl.SGD):
-        return torch.optim.SGD(parameters, 1.0, momentum=optimizer.momentum, nesterov=optimizer.nesterov)
-    return torch.optim.Adam(parameters, 1.0, betas=optimizer.betas, eps=optimizer.eps)
+def torch_twin(torch, name, parameters):
+    optimizer, (peer, arguments) = VARIANTS[name]
+    rate = optimizer.rates(np.arange(1))[0]
+    return getattr(torch.optim, peer)(parameters, lr=float(rate), **arguments)
 
 
 def walk(optimizer, gradient_of, theta, n_steps, *, dtype="float64", cuts=()):
@@ -75,9 +120,8 @@ def wavy(theta):
 @pytest.mark.kernels
 @pytest.mark.parametrize("name", VARIANTS)
 def test_path_is_that_of_the_twin(name):
-    optimizer = VARIANTS[name]
-    rates = optimizer.rates(np.arange(STEPS))
-    expected = twin(optimizer, wavy, START, rates)
+    optimizer, _ = VARIANTS[name]
+    expected = reference.walk(optimizer, wavy, START, optimizer.rates(np.arange(STEPS)))
     np.testing.assert_allclose(walk(optimizer, wavy, START, STEPS), expected, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(
         walk(optimizer, wavy, START, STEPS, dtype="float32"), expected, rtol=2e-3, atol=2e-4
@@ -86,12 +130,12 @@ def test_path_is_that_of_the_twin(name):
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize("name", VARIANTS)
-def test_path_is_that_of_pytorch(name):
-    torch = pytest.importorskip("torch", reason="PyTorch is the peer here, and is not installed")
-    optimizer = VARIANTS[name]
-    theta = torch.tensor(START, dtype=torch.float64, requires_grad=True)
-    peer = torch_twin(torch, optimizer, [theta])
+@pytest.mark.torch
+@pytest.mark.parametrize("name", WITH_PYTORCH)
+def test_path_is_that_of_pytorch(name, torch):
+    optimizer, _ = VARIANTS[name]
+    theta = torch.tensor(START, requires_grad=True)
+    peer = torch_twin(torch, name, [theta])
     path = []
     for rate in optimizer.rates(np.arange(STEPS)):
         peer.param_groups[0]["lr"] = float(rate)
@@ -101,31 +145,32 @@ def test_path_is_that_of_pytorch(name):
     np.testing.assert_allclose(walk(optimizer, wavy, START, STEPS), path, rtol=1e-10, atol=1e-10)
 
 
-def test_the_trainer_takes_the_steps_of_pytorch():
-    torch = pytest.importorskip("torch", reason="PyTorch is the peer here, and is not installed")
+@pytest.mark.torch
+@pytest.mark.parametrize("name", WITH_PYTORCH)
+def test_the_trainer_takes_the_steps_of_pytorch(name, torch):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20, 3)), rng.integers(0, 3, 20)
-    for optimizer in VARIANTS.values():
-        model = hl.Sequential([hl.Dense(5, "tanh"), hl.Dense(3)], input_dim=3, dtype="float64")
-        peer = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)).double()
-        with torch.no_grad():
-            for (name, ours), theirs in zip(model.parameters().items(), peer.parameters(), strict=True):
-                theirs.copy_(torch.from_numpy(ours.T if "kernel" in name else ours))
-        steps = torch_twin(torch, optimizer, peer.parameters())
-        hl.Trainer(model, loss="softmax_cross_entropy", optimizer=optimizer, batch_size=5).fit(
-            X, y, epochs=STEPS // 4, shuffle=False
-        )
-        for step, rate in enumerate(optimizer.rates(np.arange(STEPS))):
-            rows = slice(step % 4 * 5, step % 4 * 5 + 5)
-            steps.param_groups[0]["lr"] = float(rate)
-            steps.zero_grad()
-            torch.nn.functional.cross_entropy(
-                peer(torch.from_numpy(X[rows])), torch.from_numpy(y[rows])
-            ).backward()
-            steps.step()
-        for (name, ours), theirs in zip(model.parameters().items(), peer.parameters(), strict=True):
-            found = theirs.detach().numpy()
-            np.testing.assert_allclose(ours.T if "kernel" in name else ours, found, rtol=0, atol=1e-10)
+    optimizer, _ = VARIANTS[name]
+    model = hl.Sequential([hl.Dense(5, "tanh"), hl.Dense(3)], input_dim=3, dtype="float64")
+    peer = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+    with torch.no_grad():
+        for (part, ours), theirs in zip(model.parameters().items(), peer.parameters(), strict=True):
+            theirs.copy_(torch.from_numpy(ours.T if "kernel" in part else ours))
+    steps = torch_twin(torch, name, peer.parameters())
+    hl.Trainer(model, loss="softmax_cross_entropy", optimizer=optimizer, batch_size=5).fit(
+        X, y, epochs=STEPS // 4, shuffle=False
+    )
+    for step, rate in enumerate(optimizer.rates(np.arange(STEPS))):
+        rows = slice(step % 4 * 5, step % 4 * 5 + 5)
+        steps.param_groups[0]["lr"] = float(rate)
+        steps.zero_grad()
+        torch.nn.functional.cross_entropy(
+            peer(torch.from_numpy(X[rows])), torch.from_numpy(y[rows])
+        ).backward()
+        steps.step()
+    for (part, ours), theirs in zip(model.parameters().items(), peer.parameters(), strict=True):
+        found = theirs.detach().numpy()
+        np.testing.assert_allclose(ours.T if "kernel" in part else ours, found, rtol=0, atol=1e-9)
 
 
 @pytest.mark.kernels
@@ -135,16 +180,16 @@ def test_splitting_the_range_changes_nothing(name, dtype):
     rng = np.random.default_rng(0)
     size = 150 if COMPILED else 20
     start, noise = rng.standard_normal(size), rng.standard_normal(size)
-    whole = walk(VARIANTS[name], lambda theta: theta * noise, start, 5, dtype=dtype)
+    whole = walk(VARIANTS[name][0], lambda theta: theta * noise, start, 5, dtype=dtype)
     for cuts in ([16], [1, 2, 3], [7, 7, size - 1]):
-        parts = walk(VARIANTS[name], lambda theta: theta * noise, start, 5, dtype=dtype, cuts=cuts)
+        parts = walk(VARIANTS[name][0], lambda theta: theta * noise, start, 5, dtype=dtype, cuts=cuts)
         np.testing.assert_array_equal(parts, whole)
 
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("name", VARIANTS)
 def test_only_its_range_is_touched(name):
-    optimizer, theta, grad = VARIANTS[name], np.ones(10), np.ones(10)
+    (optimizer, _), theta, grad = VARIANTS[name], np.ones(10), np.ones(10)
     state = np.zeros((max(optimizer.slots, 1), 10))
     update = Update(optimizer.code, np.array(optimizer.hyper()), optimizer.scalars(np.arange(1)), state)
     optimizer_step(update, 0, theta, grad, 3, 7)
@@ -178,35 +223,82 @@ def small_mlp():
     )
 
 
-# What must be reached in how many steps; all start above 1. Momentum beats plain SGD in the valley.
-REACHED = [
-    (hl.SGD(0.3), bowl, 60, 1e-12),
-    (hl.SGD(0.1, momentum=0.5), bowl, 100, 1e-12),
-    (hl.SGD(0.1, momentum=0.5, nesterov=True), bowl, 100, 1e-12),
-    (hl.Adam(0.1), bowl, 300, 1e-6),
-    (hl.SGD(1.0), valley, 200, 1e-3),
-    (hl.SGD(1.0, momentum=0.8), valley, 200, 1e-9),
-    (hl.SGD(1.0, momentum=0.8, nesterov=True), valley, 200, 1e-9),
-    (hl.Adam(0.1), valley, 300, 1e-3),
-    (hl.SGD(0.05), small_mlp, 400, 1e-2),
-    (hl.SGD(0.02, momentum=0.9), small_mlp, 400, 1e-6),
-    (hl.SGD(0.02, momentum=0.9, nesterov=True), small_mlp, 400, 1e-6),
-    (hl.Adam(0.03), small_mlp, 400, 1e-6),
+def rosenbrock():
+    """A bent valley: (1 − x)² + 10 (y − x²)²."""
+    return (
+        np.array([-0.5, 1.0]),
+        lambda t: (1 - t[0]) ** 2 + 10 * (t[1] - t[0] ** 2) ** 2,
+        lambda t: np.array([-2 * (1 - t[0]) - 40 * t[0] * (t[1] - t[0] ** 2), 20 * (t[1] - t[0] ** 2)]),
+    )
+
+
+def logistic():
+    """Logistic regression on 60 points in 4 dimensions, above its least value."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((60, 4))
+    y = np.where(X @ [1.0, -2.0, 0.5, 0.0] + 0.7 * rng.standard_normal(60) > 0, 1.0, -1.0)
+
+    def value(t):
+        return np.logaddexp(0, -y * (X @ t)).mean() + 0.005 * t @ t
+
+    def gradient(t):
+        return -(X * (y / (1 + np.exp(y * (X @ t))))[:, None]).mean(axis=0) + 0.01 * t
+
+    def hessian(t):
+        p = 1 / (1 + np.exp(-(X @ t)))
+        return (X.T * (p * (1 - p))) @ X / len(X) + 0.01 * np.eye(4)
+
+    least = np.zeros(4)
+    for _ in range(20):  # Newton
+        least = least - np.linalg.solve(hessian(least), gradient(least))
+    assert np.abs(gradient(least)).max() < 1e-14
+    return np.zeros(4), lambda t: value(t) - value(least), gradient
+
+
+# Problem → the value that must be reached.
+PROBLEMS = {bowl: 1e-6, valley: 1e-3, rosenbrock: 1e-3, logistic: 1e-4, small_mlp: 1e-3}
+
+# Optimizer → for each problem, in that order, the best of a few constant rates, and the steps after
+# which it stays below the value. None: it circles the goal, or needs more than 1,500 steps.
+STEPS_NEEDED = [
+    (hl.SGD, (0.3, 21), (1, 70), (0.01, 640), (3, 32), (0.3, 62)),
+    (lambda lr: hl.SGD(lr, momentum=0.9), (0.01, 126), (0.3, 78), (0.01, 89), (3, 75), (0.1, 68)),
+    (lambda lr: hl.SGD(lr, momentum=0.9, nesterov=True), (0.3, 33), (1, 36), (0.01, 76), (3, 42), (0.1, 31)),
+    (hl.Adam, (0.3, 135), (0.3, 73), (0.03, 459), (0.1, 58), (0.03, 69)),
+    (lambda lr: hl.Adam(lr, amsgrad=True), (0.1, 136), (1, 70), (0.3, 84), (0.1, 58), (0.03, 69)),
+    (lambda lr: hl.AdamW(lr, weight_decay=0.001), (0.03, 126), (0.3, 73), (0.03, 466), (0.1, 59), (0.03, 69)),
+    (hl.Adamax, (0.3, 122), (1, 61), (0.3, 231), (0.3, 65), (0.3, 56)),
+    (hl.NAdam, (0.3, 34), (0.03, 345), (0.01, 1320), (0.03, 349), (0.01, 107)),
+    (hl.RAdam, (0.3, 116), (0.3, 186), (0.03, 742), (0.3, 149), (0.1, 91)),
+    (hl.AdaBelief, (0.03, 135), (0.3, 80), (0.03, 376), (0.1, 75), (0.03, 62)),
+    (hl.Adagrad, (0.3, 32), (3, 51), (0.3, 350), (3, 11), (0.3, 22)),
+    (hl.Adadelta, (10, 85), (1, 820), None, (10, 180), (0.3, 358)),
+    (hl.RMSprop, (0.1, 1), (0.01, 440), (0.003, 1475), (0.01, 468), (0.003, 724)),
+    (hl.Rprop, (0.3, 29), (3, 31), (0.01, 140), (0.3, 15), (0.1, 16)),
+    (hl.Lion, None, (0.01, 762), None, (0.01, 644), (0.003, 552)),
+]  # fmt: skip
+CASES = [
+    (make(cell[0]), problem, cell[1])
+    for make, *cells in STEPS_NEEDED
+    for problem, cell in zip(PROBLEMS, cells, strict=True)
+    if cell is not None
 ]
 
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("optimizer", "problem", "steps", "objective"),
-    REACHED,
-    ids=[f"{optimizer}-{problem.__name__}" for optimizer, problem, _, _ in REACHED],
+    ("optimizer", "problem", "steps"), CASES, ids=[f"{o}-{problem.__name__}" for o, problem, _ in CASES]
 )
-def test_reaches_the_objective(optimizer, problem, steps, objective, dtype):
+def test_reaches_the_value_in_the_steps_of_the_table(optimizer, problem, steps, dtype):
     start, value, gradient_of = problem()
-    assert value(start) > 1
-    end = walk(optimizer, gradient_of, start, steps, dtype=dtype)[-1]
-    assert value(end.astype(float)) < objective
+    path = walk(optimizer, gradient_of, start, 2 * steps + 10, dtype=dtype)
+    above = np.flatnonzero([not value(theta.astype(float)) < PROBLEMS[problem] for theta in path])
+    needed = above[-1] + 2 if above.size else 1
+    if dtype == "float64":  # but for rounding, which differs a little between processors
+        assert needed == pytest.approx(steps, rel=0.1, abs=1), "correct the table if it needs fewer"
+    else:
+        assert needed <= 2 * steps
 
 
 @pytest.mark.kernels
@@ -243,6 +335,21 @@ def test_zero_rate_keeps_theta_but_not_the_memory():
         (lambda: hl.Adam(eps=-1e-8), InvalidValueError, "eps"),
         (lambda: hl.Adam(eps=np.inf), InvalidValueError, "eps"),
         (lambda: hl.Adam(eps=None), InvalidTypeError, "eps"),
+        (lambda: hl.Adam(amsgrad=1), InvalidTypeError, "amsgrad"),
+        (lambda: hl.SGD(hl.Cosine), InvalidTypeError, "lr"),
+        (lambda: hl.AdamW(weight_decay=-1), InvalidValueError, "weight_decay"),
+        (lambda: hl.NAdam(momentum_decay=-1), InvalidValueError, "momentum_decay"),
+        (lambda: hl.RAdam(betas=(0.9, 1.0)), InvalidValueError, "betas[1]"),
+        (lambda: hl.Adagrad(initial_accumulator=-1), InvalidValueError, "initial_accumulator"),
+        (lambda: hl.Adadelta(rho=1.0), InvalidValueError, "rho"),
+        (lambda: hl.RMSprop(alpha=1.0), InvalidValueError, "alpha"),
+        (lambda: hl.RMSprop(centered="yes"), InvalidTypeError, "centered"),
+        (lambda: hl.Rprop(decay), InvalidTypeError, "lr"),
+        (lambda: hl.Rprop(etas=(1.2, 0.5)), InvalidValueError, "etas"),
+        (lambda: hl.Rprop(etas=0.5), InvalidTypeError, "etas"),
+        (lambda: hl.Rprop(step_sizes=(1.0, 0.5)), InvalidValueError, "step_sizes"),
+        (lambda: hl.Lion(betas=(0.9, "b")), InvalidTypeError, "betas[1]"),
+        (lambda: hl.Lion(weight_decay=-1), InvalidValueError, "weight_decay"),
     ],
 )  # fmt: skip
 def test_arguments_are_checked(make, error, name):
@@ -304,10 +411,10 @@ def test_schedules_see_every_step_once_in_order():
 
 
 def test_repr_says_what_is_needed_to_make_it_again():
-    for optimizer in (hl.SGD(), hl.SGD(0.5, momentum=0.9, nesterov=True), hl.Adam(), hl.Adam(1, (0.5, 0.6))):
+    for optimizer in (optimizer for optimizer, _ in VARIANTS.values() if optimizer.lr is not decay):
         assert eval(repr(optimizer), vars(hl).copy()) == optimizer
     assert repr(hl.SGD(0.1)) == "SGD(lr=0.1, momentum=0.0, nesterov=False)"
-    assert repr(hl.Adam(1e-3)) == "Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)"
+    assert repr(hl.Adam(1e-3)) == "Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08, amsgrad=False)"
 
 
 def test_descriptions_are_frozen_and_betas_become_a_tuple():
@@ -318,19 +425,35 @@ def test_descriptions_are_frozen_and_betas_become_a_tuple():
         optimizer.lr = 1.0
 
 
+KERNELS = [  # kernel, how many vectors it takes, how many numbers
+    (sgd.gradient_step, 2, 1),
+    (sgd.momentum_step, 3, 3),
+    (adam.adam_step, 4, 6),
+    (adam.amsgrad_step, 5, 6),
+    (adam.adamax_step, 4, 4),
+    (adam.nadam_step, 4, 6),
+    (adam.radam_step, 4, 5),
+    (adam.adabelief_step, 4, 5),
+    (adaptive.adagrad_step, 3, 3),
+    (adaptive.adadelta_step, 4, 3),
+    (adaptive.rmsprop_step, 5, 5),
+    (sign.rprop_step, 4, 5),
+    (sign.lion_step, 3, 4),
+]
+
+
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
-@pytest.mark.parametrize(("name", "vectors"), [("gradient_step", 2), ("momentum_step", 3), ("adam_step", 4)])
-def test_float32_steps_hold_no_float64(name, vectors):
-    rest = {
-        "gradient_step": (numba.float64,),
-        "momentum_step": (numba.float64, numba.float64, numba.boolean),
-        "adam_step": (numba.float64,) * 5,
-    }
-    arguments = (numba.float32[::1],) * vectors + rest[name]
-    fresh = numba.njit(fastmath=FLAGS, error_model="numpy", nogil=True, _nrt=False)(
-        getattr(optimizers, name).py_func
-    )
+@pytest.mark.parametrize(("step", "vectors", "numbers"), KERNELS, ids=lambda k: getattr(k, "__name__", k))
+def test_float32_steps_hold_no_float64(step, vectors, numbers):
+    arguments = (numba.float32[::1],) * vectors + (numba.float64,) * numbers
+    fresh = numba.njit(fastmath=FLAGS, error_model="numpy", nogil=True, _nrt=False)(step.py_func)
     fresh.compile(arguments)
     code = fresh.inspect_llvm(arguments)
     assert "fptrunc" in code
     assert "fpext" not in code
+
+
+def test_the_example_of_the_notes():
+    """``notes/004``: w² + 4w + 4 from 0 with the rate 0.4."""
+    path = walk(hl.SGD(0.4), lambda w: 2 * w + 4, [0.0], 4)
+    np.testing.assert_allclose(path.ravel(), [-1.6, -1.92, -1.984, -1.9968], rtol=1e-15)

@@ -12,22 +12,67 @@ from hotloop.errors import HotloopError
 from hotloop.history import History
 from hotloop.layers import Dense
 from hotloop.objective import Objective
-from hotloop.optimizers import SGD, Adam
+from hotloop.optimizers import (
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from hotloop.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseSqrt,
+    Linear,
+    OneCycle,
+    Polynomial,
+    Step,
+    Warmup,
+)
 from hotloop.sequential import Sequential
 from hotloop.trainer import Trainer
 
 __all__ = [
     "SGD",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "Callback",
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
     "Dense",
     "EarlyStopping",
+    "Exponential",
     "GradientCheck",
     "History",
     "HotloopError",
+    "InverseSqrt",
+    "Linear",
+    "Lion",
+    "NAdam",
     "Objective",
+    "OneCycle",
+    "Polynomial",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
     "Sequential",
+    "Step",
     "Trainer",
+    "Warmup",
     "check_gradient",
     "data",
 ]

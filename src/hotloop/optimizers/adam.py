@@ -1,0 +1,483 @@
+"""Adam and its kin: a running mean of the gradient over a running root mean square."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._checks import check_flag, check_number
+from hotloop._jit import kernel
+from hotloop.engine.mathfun import reciprocal
+from hotloop.optimizers.base import Optimizer, adam_corrections, check_betas
+from hotloop.schedules import ScheduleFunction
+
+__all__ = ["AdaBelief", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "adam_family_step"]
+
+ADAM_CODE = 1
+ADAMAX_CODE = 2
+NADAM_CODE = 3
+RADAM_CODE = 4
+ADABELIEF_CODE = 5
+CODES = (ADAM_CODE, ADAMAX_CODE, NADAM_CODE, RADAM_CODE, ADABELIEF_CODE)
+
+
+@dataclass(frozen=True)
+class _TwoAverages(Optimizer, ABC):
+    """What they share: a running mean m of the gradient, and v or its kin, for its size."""
+
+    lr: float | ScheduleFunction = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """m and v."""
+        return 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "betas", check_betas(self.betas))
+        check_number(self.eps, "eps", low=0.0)
+
+    def hyper(self) -> tuple[float, ...]:
+        """(β₁, β₂, ε)."""
+        return (*self.betas, self.eps)
+
+    @abstractmethod
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The numbers of each step that the kernel reads: (steps, numbers)."""
+
+
+@dataclass(frozen=True)
+class Adam(_TwoAverages):
+    """Adam: momentum, scaled by a running root mean square of the gradient.
+
+    .. math::
+        m &← β_1 m + (1−β_1) g, \\qquad v ← β_2 v + (1−β_2) g² \\\\
+        θ &← θ − η \\, \\hat m / (\\sqrt{\\hat v} + ε), \\quad
+        \\hat m = m/(1−β_1^t), \\; \\hat v = v/(1−β_2^t)
+
+    Parameters
+    ----------
+    lr : float or callable, default 0.001
+        The rate η, or a schedule: given an array of step numbers, it returns an array of rates.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂, each at least 0 and below 1.
+    eps : float, default 1e-8
+        ε, added outside the root.
+    amsgrad : bool, default False
+        Divide by the largest v̂ so far, so that a rate never grows again: Reddi, Kale & Kumar, "On the
+        convergence of Adam and beyond" (2018), algorithm 2.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a number is out of its range or not a number.
+
+    Notes
+    -----
+    Kingma & Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1; ``notes/001`` and
+    ``notes/003`` (whose code puts ε inside the root). PyTorch's ``torch.optim.Adam`` takes the same
+    steps.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> hl.Adam(1e-3)
+    Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08, amsgrad=False)
+    """
+
+    amsgrad: bool = False
+
+    code: ClassVar[int] = ADAM_CODE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "amsgrad", check_flag(self.amsgrad, "amsgrad"))
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """m and v, and with `amsgrad` the largest v."""
+        return 3 if self.amsgrad else 2
+
+    def hyper(self) -> tuple[float, ...]:
+        """(β₁, β₂, ε, whether AMSGrad)."""
+        return (*super().hyper(), float(self.amsgrad))
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The two corrections, and 1: what is kept of θ."""
+        scalars = adam_corrections(steps, self.rates(steps), self.betas, columns=3)
+        scalars[:, 2] = 1.0
+        return scalars
+
+
+@dataclass(frozen=True)
+class AdamW(_TwoAverages):
+    """Adam with decoupled weight decay: θ shrinks by itself, not through the gradient.
+
+    .. math:: θ ← (1 − η λ) θ, \\qquad \\text{then a step of Adam}
+
+    Parameters
+    ----------
+    lr : float or callable, default 0.001
+        The rate η, or a schedule.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂, each at least 0 and below 1.
+    eps : float, default 1e-8
+        ε, added outside the root.
+    weight_decay : float, default 0.01
+        λ. It shrinks all of θ, biases too, as PyTorch's does.
+    amsgrad : bool, default False
+        As in `Adam`.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a number is out of its range or not a number.
+
+    Notes
+    -----
+    Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), algorithm 2, with the decay
+    multiplied by η, as in ``torch.optim.AdamW``.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> hl.AdamW(1e-3, weight_decay=0.1).weight_decay
+    0.1
+    """
+
+    weight_decay: float = 0.01
+    amsgrad: bool = False
+
+    code: ClassVar[int] = ADAM_CODE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.weight_decay, "weight_decay", low=0.0)
+        object.__setattr__(self, "amsgrad", check_flag(self.amsgrad, "amsgrad"))
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """m and v, and with `amsgrad` the largest v."""
+        return 3 if self.amsgrad else 2
+
+    def hyper(self) -> tuple[float, ...]:
+        """(β₁, β₂, ε, whether AMSGrad)."""
+        return (*super().hyper(), float(self.amsgrad))
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The two corrections, and 1 − η λ: what is kept of θ."""
+        rates = self.rates(steps)
+        scalars = adam_corrections(steps, rates, self.betas, columns=3)
+        scalars[:, 2] = 1.0 - rates * self.weight_decay
+        return scalars
+
+
+@dataclass(frozen=True)
+class Adamax(_TwoAverages):
+    """Adam with the largest instead of the root mean square gradient.
+
+    .. math::
+        m &← β_1 m + (1−β_1) g, \\qquad u ← \\max(β_2 u, |g| + ε) \\\\
+        θ &← θ − \\frac{η}{1−β_1^t} \\, m / u
+
+    Parameters
+    ----------
+    lr : float or callable, default 0.002
+        The rate η, or a schedule.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂, each at least 0 and below 1.
+    eps : float, default 1e-8
+        ε, which keeps u above 0.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a number is out of its range or not a number.
+
+    Notes
+    -----
+    Kingma & Ba (2015), section 7.1, in the form of ``torch.optim.Adamax``.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> hl.Adamax()
+    Adamax(lr=0.002, betas=(0.9, 0.999), eps=1e-08)
+    """
+
+    lr: float | ScheduleFunction = 2e-3
+
+    code: ClassVar[int] = ADAMAX_CODE
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """η / (1 − β₁ᵗ) for t = step + 1; the second correction is not used."""
+        return adam_corrections(steps, self.rates(steps), self.betas)
+
+
+@dataclass(frozen=True)
+class NAdam(_TwoAverages):
+    """Adam with Nesterov's look-ahead.
+
+    .. math::
+        μ_t &= β_1 (1 − ½ \\cdot 0.96^{tψ}) \\\\
+        θ &← θ − η \\left( \\frac{1−μ_t}{1−\\prod_{i≤t} μ_i} g
+              + \\frac{μ_{t+1}}{1−\\prod_{i≤t+1} μ_i} m \\right) / (\\sqrt{\\hat v} + ε)
+
+    Parameters
+    ----------
+    lr : float or callable, default 0.002
+        The rate η, or a schedule.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂, each at least 0 and below 1.
+    eps : float, default 1e-8
+        ε, added outside the root.
+    momentum_decay : float, default 0.004
+        ψ, how fast μ approaches β₁.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a number is out of its range or not a number.
+
+    Notes
+    -----
+    Dozat, "Incorporating Nesterov momentum into Adam" (2016), in the form of ``torch.optim.NAdam``.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> hl.NAdam(1e-3).momentum_decay
+    0.004
+    """
+
+    lr: float | ScheduleFunction = 2e-3
+    momentum_decay: float = 4e-3
+
+    code: ClassVar[int] = NADAM_CODE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.momentum_decay, "momentum_decay", low=0.0)
+
+    def hyper(self) -> tuple[float, ...]:
+        """(β₁, β₂, ε)."""
+        return (*self.betas, self.eps)
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The factor of g, 1 / √(1 − β₂ᵗ), and the factor of m."""
+        rates = self.rates(steps)
+        scalars = adam_corrections(steps, rates, self.betas, columns=3)
+        if len(steps) == 0:
+            return scalars
+        t = np.arange(1, steps[-1] + 3)
+        mu = self.betas[0] * (1.0 - 0.5 * 0.96 ** (t * self.momentum_decay))
+        product = np.cumprod(mu)
+        scalars[:, 0] = rates * (1.0 - mu[steps]) / (1.0 - product[steps])
+        scalars[:, 2] = rates * mu[steps + 1] / (1.0 - product[steps + 1])
+        return scalars
+
+
+@dataclass(frozen=True)
+class RAdam(_TwoAverages):
+    """Adam that waits with its division until the variance of v̂ is small enough.
+
+    .. math::
+        ρ_t &= ρ_∞ − 2 t β_2^t / (1−β_2^t), \\qquad ρ_∞ = 2/(1−β_2) − 1 \\\\
+        θ &← θ − η \\hat m \\, r_t / (\\sqrt{\\hat v} + ε') \\text{ if } ρ_t > 5,
+        \\text{ else } θ ← θ − η \\hat m \\\\
+        r_t &= \\sqrt{\\frac{(ρ_t−4)(ρ_t−2)ρ_∞}{(ρ_∞−4)(ρ_∞−2)ρ_t}}
+
+    Parameters
+    ----------
+    lr : float or callable, default 0.001
+        The rate η, or a schedule.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂, each at least 0 and below 1.
+    eps : float, default 1e-8
+        ε, added to √v before the correction of v: ε' = ε / √(1 − β₂ᵗ).
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a number is out of its range or not a number.
+
+    Notes
+    -----
+    Liu et al., "On the variance of the adaptive learning rate and beyond" (2020), algorithm 2, in the
+    form of ``torch.optim.RAdam``.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> hl.RAdam()
+    RAdam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
+    """
+
+    code: ClassVar[int] = RADAM_CODE
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(η / (1 − β₁ᵗ), rₜ √(1 − β₂ᵗ) or 0 while the division waits)."""
+        scalars = adam_corrections(steps, self.rates(steps), self.betas)
+        beta2, t = self.betas[1], steps + 1.0
+        long_run = 2.0 / (1.0 - beta2) - 1.0
+        rho = long_run - 2.0 * t * beta2**t / (1.0 - beta2**t)
+        with np.errstate(invalid="ignore"):
+            ratio = (rho - 4) * (rho - 2) * long_run / ((long_run - 4) * (long_run - 2) * rho)
+            scalars[:, 1] = np.where(rho > 5.0, np.sqrt(ratio) / scalars[:, 1], 0.0)
+        return scalars
+
+
+@dataclass(frozen=True)
+class AdaBelief(_TwoAverages):
+    """Adam that divides by how far the gradient strays from its running mean.
+
+    .. math::
+        m &← β_1 m + (1−β_1) g, \\qquad s ← β_2 s + (1−β_2)(g−m)² + ε \\\\
+        θ &← θ − η \\, \\hat m / (\\sqrt{\\hat s} + ε)
+
+    Parameters
+    ----------
+    lr : float or callable, default 0.001
+        The rate η, or a schedule.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂, each at least 0 and below 1.
+    eps : float, default 1e-16
+        ε, added to s at each step, and outside the root.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a number is out of its range or not a number.
+
+    Notes
+    -----
+    Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed gradients"
+    (2020), algorithm 2. PyTorch has no twin; tests hold it to the formulas in NumPy.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> hl.AdaBelief(1e-2)
+    AdaBelief(lr=0.01, betas=(0.9, 0.999), eps=1e-16)
+    """
+
+    eps: float = 1e-16
+
+    code: ClassVar[int] = ADABELIEF_CODE
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The two corrections."""
+        return adam_corrections(steps, self.rates(steps), self.betas)
+
+
+@kernel
+def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
+    """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections."""
+    number = theta.dtype.type
+    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    eta, correction, epsilon, rest = number(rate), number(root_correction), number(eps), number(kept)
+    for i in range(len(theta)):
+        g = grad[i]
+        m[i] += blend * (g - m[i])
+        v[i] = keep * v[i] + take * g * g
+        theta[i] = rest * theta[i] - eta * m[i] * reciprocal(np.sqrt(v[i]) * correction + epsilon)
+
+
+@kernel
+def amsgrad_step(theta, grad, m, v, largest, rate, root_correction, kept, beta1, beta2, eps):
+    """A step of `Adam` or `AdamW` with `amsgrad`."""
+    number = theta.dtype.type
+    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    eta, correction, epsilon, rest = number(rate), number(root_correction), number(eps), number(kept)
+    for i in range(len(theta)):
+        g = grad[i]
+        m[i] += blend * (g - m[i])
+        v[i] = keep * v[i] + take * g * g
+        largest[i] = max(largest[i], v[i])
+        theta[i] = rest * theta[i] - eta * m[i] * reciprocal(np.sqrt(largest[i]) * correction + epsilon)
+
+
+@kernel
+def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
+    """A step of `Adamax`."""
+    number = theta.dtype.type
+    keep, blend = number(beta2), number(1.0 - beta1)
+    eta, epsilon = number(rate), number(eps)
+    for i in range(len(theta)):
+        g = grad[i]
+        m[i] += blend * (g - m[i])
+        u[i] = max(keep * u[i], abs(g) + epsilon)
+        theta[i] -= eta * m[i] / u[i]
+
+
+@kernel
+def nadam_step(theta, grad, m, v, rate_of_g, root_correction, rate_of_m, beta1, beta2, eps):
+    """A step of `NAdam`."""
+    number = theta.dtype.type
+    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    eta_g, eta_m, correction, epsilon = (
+        number(rate_of_g), number(rate_of_m), number(root_correction), number(eps),
+    )  # fmt: skip
+    for i in range(len(theta)):
+        g = grad[i]
+        m[i] += blend * (g - m[i])
+        v[i] = keep * v[i] + take * g * g
+        theta[i] -= (eta_g * g + eta_m * m[i]) * reciprocal(np.sqrt(v[i]) * correction + epsilon)
+
+
+@kernel
+def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
+    """A step of `RAdam`; `rectified` is 0 while the division waits."""
+    number = theta.dtype.type
+    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    eta, factor, epsilon = number(rate), number(rate * rectified), number(eps)
+    for i in range(len(theta)):
+        g = grad[i]
+        m[i] += blend * (g - m[i])
+        v[i] = keep * v[i] + take * g * g
+    if rectified == 0.0:
+        for i in range(len(theta)):
+            theta[i] -= eta * m[i]
+    else:
+        for i in range(len(theta)):
+            theta[i] -= factor * m[i] * reciprocal(np.sqrt(v[i]) + epsilon)
+
+
+@kernel
+def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
+    """A step of `AdaBelief`."""
+    number = theta.dtype.type
+    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    eta, correction, epsilon = number(rate), number(root_correction), number(eps)
+    for i in range(len(theta)):
+        m[i] += blend * (grad[i] - m[i])
+        surprise = grad[i] - m[i]
+        s[i] = keep * s[i] + take * surprise * surprise + epsilon
+        theta[i] -= eta * m[i] * reciprocal(np.sqrt(s[i]) * correction + epsilon)
+
+
+@kernel
+def adam_family_step(code, hyper, scalars, state, theta, grad, lo, hi):
+    """A step on θ[lo:hi] if the code is one of this file's; returns whether it is."""
+    if code not in CODES:
+        return False
+    theta, grad, m, v = theta[lo:hi], grad[lo:hi], state[0][lo:hi], state[1][lo:hi]
+    beta1, beta2, eps = hyper[0], hyper[1], hyper[2]
+    rate, correction = scalars[0], scalars[1]
+    if code == ADAM_CODE and hyper[3] == 0.0:
+        adam_step(theta, grad, m, v, rate, correction, scalars[2], beta1, beta2, eps)
+    elif code == ADAM_CODE:
+        amsgrad_step(theta, grad, m, v, state[2][lo:hi], rate, correction, scalars[2], beta1, beta2, eps)
+    elif code == ADAMAX_CODE:
+        adamax_step(theta, grad, m, v, rate, beta1, beta2, eps)
+    elif code == NADAM_CODE:
+        nadam_step(theta, grad, m, v, rate, correction, scalars[2], beta1, beta2, eps)
+    elif code == RADAM_CODE:
+        radam_step(theta, grad, m, v, rate, correction, beta1, beta2, eps)
+    else:
+        adabelief_step(theta, grad, m, v, rate, correction, beta1, beta2, eps)
+    return True

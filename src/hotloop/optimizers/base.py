@@ -1,0 +1,79 @@
+"""What all optimizers share: an immutable description that turns into numbers for its kernel."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._checks import check_number
+from hotloop.errors import InvalidTypeError, InvalidValueError
+from hotloop.schedules import ScheduleFunction
+
+__all__ = ["Optimizer", "check_betas"]
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """Base of all optimizers: immutable; what changes while training lives in the trainer."""
+
+    lr: float | ScheduleFunction
+
+    code: ClassVar[int]
+    slots: ClassVar[int]
+    """Vectors of θ's shape that the state needs."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.lr, type):
+            raise InvalidTypeError(f"lr: expected a schedule such as hl.Cosine(...), got the class {self.lr}")
+        if not callable(self.lr):
+            check_number(self.lr, "lr", low=0.0)
+
+    @abstractmethod
+    def hyper(self) -> tuple[float, ...]:
+        """The numbers that the kernel reads, in its order."""
+
+    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The numbers of each step, counted from 0, that the kernel reads: (steps, numbers).
+
+        What depends on the step alone is computed here, for a whole block at once: by default the rate.
+        """
+        return self.rates(steps)[:, None]
+
+    def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The learning rate of each step, counted from 0."""
+        if not callable(self.lr):
+            return np.full(steps.shape, float(self.lr))
+        returned = np.asarray(self.lr(steps))
+        rates = returned.astype(np.float64) if returned.dtype.kind in "iuf" else np.empty(0)
+        if rates.shape != steps.shape or not np.all(np.isfinite(rates)) or np.any(rates < 0):
+            raise InvalidValueError(
+                f"lr: the schedule {self.lr!r} must return one finite rate >= 0 for each of the "
+                f"{steps.size} steps it is given; it returned {returned!r}"
+            )
+        return rates
+
+
+def check_betas(betas: Any) -> tuple[float, float]:
+    """`betas` as a pair of numbers, each at least 0 and below 1."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise InvalidTypeError(f"betas: expected a pair of numbers (β₁, β₂), got {betas!r}")
+    return (
+        check_number(betas[0], "betas[0]", low=0.0, below=1.0),
+        check_number(betas[1], "betas[1]", low=0.0, below=1.0),
+    )
+
+
+def adam_corrections(
+    steps: NDArray[np.int64], rates: NDArray[np.float64], betas: tuple[float, float], columns: int = 2
+) -> NDArray[np.float64]:
+    """(η / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ)) for t = step + 1, and room for further columns.
+
+    The averages of Adam and its kin start at 0; these two scalars take that bias out.
+    """
+    t = steps + 1.0
+    scalars = np.empty((len(steps), columns))
+    scalars[:, 0] = rates / (1.0 - betas[0] ** t)
+    scalars[:, 1] = 1.0 / np.sqrt(1.0 - betas[1] ** t)
+    return scalars
