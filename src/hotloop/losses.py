@@ -528,7 +528,7 @@ def sigmoid_cross_entropy(outputs, target, delta):
     total = ZERO
     for j in range(len(outputs)):
         z, y = outputs[j], target[j]
-        small = exp(-abs(z))
+        small = outputs.dtype.type(exp(-abs(z)))  # else, uncompiled, a Python float: float32 beside ONE
         if z > ZERO:
             total += (ONE - y) * z + math.log1p(small)
             delta[j] = ONE / (ONE + small) - y
