@@ -40,20 +40,122 @@ def _log_softmax(outputs):
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def _softmax_cross_entropy(outputs, targets):
-    return -np.take_along_axis(_log_softmax(outputs), targets.astype(int), axis=1)[:, 0]
+def _probabilities(outputs, targets, smoothing=0.0):
+    """Targets as rows of probabilities: classes become one-hot rows."""
+    n_classes = outputs.shape[1]
+    p = targets if targets.shape[1] > 1 else np.arange(n_classes) == targets.astype(int)
+    return (1 - smoothing) * p + smoothing / n_classes
 
 
-def _softmax_cross_entropy_gradient(outputs, targets):
-    one_hot = np.arange(outputs.shape[1]) == targets.astype(int)
-    return np.exp(_log_softmax(outputs)) - one_hot
+def _softmax_cross_entropy(outputs, targets, smoothing=0.0):
+    return -(_probabilities(outputs, targets, smoothing) * _log_softmax(outputs)).sum(axis=1)
+
+
+def _softmax_cross_entropy_gradient(outputs, targets, smoothing=0.0):
+    return np.exp(_log_softmax(outputs)) - _probabilities(outputs, targets, smoothing)
+
+
+def _kl_divergence(outputs, targets):
+    logs = np.log(targets, out=np.zeros_like(targets), where=targets > 0)
+    return (targets * (logs - _log_softmax(outputs))).sum(axis=1)
+
+
+def _mae(outputs, targets):
+    return np.abs(outputs - targets).sum(axis=1)
+
+
+def _mae_gradient(outputs, targets):
+    return np.sign(outputs - targets)
+
+
+def _huber(outputs, targets, delta=1.0):
+    size = np.abs(outputs - targets)
+    return np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)).sum(axis=1)
+
+
+def _huber_gradient(outputs, targets, delta=1.0):
+    return np.clip(outputs - targets, -delta, delta)
+
+
+def _sigmoid_cross_entropy(outputs, targets):
+    # −log σ(z) = log(1 + e^−z)
+    return (targets * np.logaddexp(0, -outputs) + (1 - targets) * np.logaddexp(0, outputs)).sum(axis=1)
+
+
+def _sigmoid_cross_entropy_gradient(outputs, targets):
+    return _sigmoid(outputs) - targets
+
+
+def _tangent_exp(x, bend=30.0):
+    """eˣ and its slope; beyond the bend the tangent there."""
+    slope = np.exp(np.minimum(x, bend))
+    return slope * (1 + np.maximum(x - bend, 0)), slope
+
+
+def _gaussian_nll(outputs, targets):
+    mean, log_variance = np.split(outputs, 2, axis=1)
+    precision = _tangent_exp(-log_variance)[0]
+    return 0.5 * (np.log(2 * np.pi) + log_variance + (mean - targets) ** 2 * precision).sum(axis=1)
+
+
+def _gaussian_nll_gradient(outputs, targets):
+    mean, log_variance = np.split(outputs, 2, axis=1)
+    precision, slope = _tangent_exp(-log_variance)
+    error = mean - targets
+    return np.concatenate([error * precision, (1 - error**2 * slope) / 2], axis=1)
+
+
+def _poisson_nll(outputs, targets):
+    return (_tangent_exp(outputs)[0] - targets * outputs).sum(axis=1)
+
+
+def _poisson_nll_gradient(outputs, targets):
+    return _tangent_exp(outputs)[1] - targets
+
+
+def _lead(outputs, targets):
+    """(how far the right answer is ahead, ∂ of it with respect to the outputs)."""
+    if outputs.shape[1] == 1:
+        return (targets * outputs)[:, 0], targets
+    right = np.arange(outputs.shape[1]) == targets.astype(int)
+    others = np.where(right, -np.inf, outputs)
+    rival = np.arange(outputs.shape[1]) == others.argmax(axis=1)[:, None]
+    return outputs[right] - others.max(axis=1), right * 1.0 - rival
+
+
+def _hinge(outputs, targets, margin=1.0, power=1):
+    return np.maximum(margin - _lead(outputs, targets)[0], 0) ** power
+
+
+def _hinge_gradient(outputs, targets):
+    lead, gradient = _lead(outputs, targets)
+    return -gradient * (lead < 1)[:, None]
+
+
+def _squared_hinge_gradient(outputs, targets):
+    lead, gradient = _lead(outputs, targets)
+    return -gradient * 2 * np.maximum(1 - lead, 0)[:, None]
+
+
+def _perceptron_gradient(outputs, targets):
+    lead, gradient = _lead(outputs, targets)
+    return -gradient * (lead <= 0)[:, None]
 
 
 LOSSES = {
     "mse": (_mse, _mse_gradient),
+    "mae": (_mae, _mae_gradient),
+    "huber": (_huber, _huber_gradient),
+    "gaussian_nll": (_gaussian_nll, _gaussian_nll_gradient),
+    "poisson_nll": (_poisson_nll, _poisson_nll_gradient),
     "softmax_cross_entropy": (_softmax_cross_entropy, _softmax_cross_entropy_gradient),
+    "kl_divergence": (_kl_divergence, _softmax_cross_entropy_gradient),
+    "sigmoid_cross_entropy": (_sigmoid_cross_entropy, _sigmoid_cross_entropy_gradient),
+    "hinge": (_hinge, _hinge_gradient),
+    "squared_hinge": (lambda z, y: _hinge(z, y, power=2), _squared_hinge_gradient),
+    "perceptron": (lambda z, y: _hinge(z, y, margin=0.0), _perceptron_gradient),
 }
-"""Name → (loss of each row, its gradient with respect to the outputs)."""
+"""Name → (loss of each row, its gradient with respect to the outputs); some take an option."""
 
 
 def unpack(layers, n_in, theta):

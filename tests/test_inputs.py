@@ -58,7 +58,8 @@ WRONG_LABELS = {
     "too large": (with_number(LABELS, OUTPUTS, int), ValueError),
     "too large, unsigned": (with_number(LABELS, 2**64 - 1, np.uint64), ValueError),
     "float": (LABELS.astype(float), TypeError),
-    "one-hot": (np.eye(OUTPUTS, dtype=int)[LABELS], ValueError),
+    "one-hot, too wide": (np.eye(OUTPUTS + 1, dtype=int)[LABELS], ValueError),
+    "one-hot, two classes": (np.eye(OUTPUTS, dtype=int)[LABELS] + np.eye(OUTPUTS, dtype=int)[0], ValueError),
     "3-D": (LABELS.reshape(N, 1, 1), ValueError),
     "row": (LABELS.reshape(1, N), ValueError),
     "a number": (1, ValueError),
@@ -100,6 +101,35 @@ WRONG_WEIGHTS = {
     "objects": (np.ones(N, object), TypeError),
     "by class": ({0: 1.0, 1: 2.0}, TypeError),
 }
+SHARES = np.full((N, OUTPUTS), 1 / OUTPUTS)
+WRONG_PROBABILITIES = {
+    "sum above 1": (1.00001 * SHARES, ValueError),
+    "sum above 1, float32": (1.002 * SHARES.astype(np.float32), ValueError),
+    "one row": (with_number(SHARES, 0.0), ValueError),
+    "negative": (with_number(SHARES, [-0.5, 1.0, 0.5]), ValueError),
+    "NaN": (with_number(SHARES, np.nan), ValueError),
+    "too few": (SHARES[:-1], ValueError),
+    "too narrow": (np.full((N, OUTPUTS - 1), 0.5), ValueError),
+    "objects": (SHARES.astype(object), TypeError),
+    "text": (SHARES.astype(str), TypeError),
+}
+WRONG_FOR = {  # (loss, outputs of the model, targets, what the message says to do or what was found)
+    "sigmoid, above 1": ("sigmoid_cross_entropy", OUTPUTS, with_number(SHARES, 1.5), "from 0 to 1"),
+    "sigmoid, negative": ("sigmoid_cross_entropy", OUTPUTS, with_number(SHARES, -1, int), "found -1"),
+    "sigmoid, labels": ("sigmoid_cross_entropy", OUTPUTS, LABELS, "3 outputs"),
+    "sigmoid, signs": ("sigmoid_cross_entropy", 1, 2 * (LABELS > 0) - 1, "from 0 to 1"),
+    "poisson, negative": ("poisson_nll", OUTPUTS, with_number(SHARES, -1), "at least 0"),
+    "gaussian, for each output": ("gaussian_nll", 4, np.ones((N, 4)), "mean and a log-variance"),
+    "gaussian, NaN": ("gaussian_nll", 2, np.full(N, np.nan), "not finite"),
+    "hinge, 0 and 1": ("hinge", 1, (LABELS > 0).astype(int), "2 * y"),
+    "hinge, truth": ("hinge", 1, LABELS > 0, "2 * y"),
+    "hinge, values": ("hinge", 1, VALUES[:, 0], "-1 or 1"),
+    "hinge, signs": ("hinge", OUTPUTS, 2 * (LABELS > 0) - 1, "found -1"),
+    "squared hinge, 0 and 1": ("squared_hinge", 1, (LABELS > 0).astype(int), "2 * y"),
+    "perceptron, 0 and 1": ("perceptron", 1, (LABELS > 0).astype(int), "2 * y"),
+    "perceptron, too large": ("perceptron", OUTPUTS, LABELS + 1, "found 3"),
+    "kl, labels": ("kl_divergence", OUTPUTS, LABELS, "rows of probabilities"),
+}
 LOSS_AND_TARGETS = {"softmax_cross_entropy": LABELS, "mse": VALUES}
 
 
@@ -116,7 +146,7 @@ def predict(trainer, X, y, sample_weight=None):
 
 
 def objective(trainer, X, y, sample_weight=None):
-    return hl.Objective(trainer.model, X, y, loss=trainer.loss.name, sample_weight=sample_weight)
+    return hl.Objective(trainer.model, X, y, loss=trainer.loss, sample_weight=sample_weight)
 
 
 WITH_FEATURES = pytest.mark.parametrize("call", [fit, evaluate, predict, objective])
@@ -175,6 +205,72 @@ def test_values(call, wrong, error, untouched):
 
 
 @WITH_TARGETS
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "kl_divergence"])
+@pytest.mark.parametrize(("wrong", "error"), WRONG_PROBABILITIES.values(), ids=WRONG_PROBABILITIES)
+def test_probabilities(call, loss, wrong, error, untouched):
+    with refuses(error, "y"):
+        call(untouched(loss), X, wrong)
+
+
+@pytest.mark.parametrize(("loss", "outputs", "wrong", "says"), WRONG_FOR.values(), ids=WRONG_FOR)
+def test_targets_of_another_loss(loss, outputs, wrong, says):
+    trainer = hl.Trainer(net(FEATURES, 5, outputs, dtype="float32"), loss=loss)
+    for call in (fit, evaluate, objective):
+        with refuses(ValueError, "y") as caught:
+            call(trainer, X, wrong)
+        assert says in str(caught.value)
+
+
+WRONG_LOSSES = {
+    "delta 0": (hl.losses.Huber, {"delta": 0.0}, ValueError, "delta"),
+    "delta negative": (hl.losses.Huber, {"delta": -1.0}, ValueError, "delta"),
+    "delta beyond float32": (hl.losses.Huber, {"delta": 1e300}, ValueError, "delta"),
+    "delta text": (hl.losses.Huber, {"delta": "1"}, TypeError, "delta"),
+    "smoothing 1": (hl.losses.SoftmaxCrossEntropy, {"label_smoothing": 1.0}, ValueError, "label_smoothing"),
+    "no smoothing": (hl.losses.SoftmaxCrossEntropy, {"label_smoothing": None}, TypeError, "label_smoothing"),
+    "class weight one": (hl.losses.SoftmaxCrossEntropy, {"class_weight": 2.0}, TypeError, "class_weight"),
+    "class weight by name": (
+        hl.losses.SoftmaxCrossEntropy, {"class_weight": {"cat": 2.0}}, TypeError, "class_weight: a class"
+    ),
+    "class weight negative": (
+        hl.losses.SoftmaxCrossEntropy, {"class_weight": {1: -2.0}}, ValueError, "class_weight[1]"
+    ),
+    "class weights negative": (
+        hl.losses.SoftmaxCrossEntropy, {"class_weight": [1.0, -2.0]}, ValueError, "class_weight"
+    ),
+    "class weights NaN": (
+        hl.losses.SoftmaxCrossEntropy, {"class_weight": [1.0, np.nan]}, ValueError, "class_weight"
+    ),
+    "class weights 0": (hl.losses.SoftmaxCrossEntropy, {"class_weight": [0, 0]}, ValueError, "class_weight"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "options", "error", "name"), WRONG_LOSSES.values(), ids=WRONG_LOSSES)
+def test_options_of_a_loss(loss, options, error, name):
+    with refuses(error, name):
+        loss(**options)
+
+
+@pytest.mark.parametrize("weights", [{OUTPUTS: 2.0}, [1.0, 2.0], np.ones(OUTPUTS + 1)])
+def test_class_weights_that_do_not_fit_the_model(weights):
+    loss = hl.losses.SoftmaxCrossEntropy(class_weight=weights)
+    with refuses(ValueError, "class_weight"):
+        hl.Trainer(net(FEATURES, OUTPUTS), loss=loss)
+
+
+def test_class_weights_that_leave_no_sample():
+    loss = hl.losses.SoftmaxCrossEntropy(class_weight=[0.0, 0.0, 1.0])
+    trainer = hl.Trainer(net(FEATURES, OUTPUTS), loss=loss)
+    with pytest.raises(ValueError, match=r"class_weight.* all weights are 0"):
+        trainer.fit(X, 0 * LABELS)
+
+
+def test_a_mean_needs_its_variance():
+    with refuses(ValueError, "loss"):
+        hl.Trainer(net(FEATURES, 3), loss="gaussian_nll")
+
+
+@WITH_TARGETS
 @pytest.mark.parametrize(("wrong", "error"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
 def test_weights(call, wrong, error, loss, untouched):
     with refuses(error, "sample_weight"):
@@ -228,6 +324,7 @@ WRONG_TRAINERS = {
     "loss unknown": ({"loss": "hinge-ish"}, ValueError, "loss"),
     "loss a function": ({"loss": np.mean}, TypeError, "loss"),
     "loss None": ({"loss": None}, TypeError, "loss"),
+    "loss class": ({"loss": hl.losses.Huber}, TypeError, "loss"),
     "optimizer by name": ({"optimizer": "adam"}, TypeError, "optimizer"),
     "optimizer class": ({"optimizer": hl.Adam}, TypeError, "optimizer"),
     "optimizer rate": ({"optimizer": 0.1}, TypeError, "optimizer"),

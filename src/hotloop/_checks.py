@@ -5,7 +5,7 @@ Kernels run without bounds checks, so nothing reaches them that has not passed h
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,19 @@ from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
     "check_choice",
+    "check_class_weight",
     "check_dtype",
     "check_features",
     "check_flag",
     "check_integer",
     "check_labels",
     "check_number",
+    "check_probabilities",
+    "check_signs",
     "check_values",
     "check_vector",
     "check_weights",
+    "n_columns",
 ]
 
 CHUNK_BYTES = 1 << 22
@@ -121,19 +125,92 @@ def check_labels(y: Any, name: str, n_rows: int, n_classes: int) -> NDArray[Any]
     return array
 
 
-def check_values(y: Any, name: str, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`y` as an array (n_rows, n_outputs) of finite numbers that fit `dtype`."""
+def check_values(
+    y: Any, name: str, n_rows: int, n_columns: int, dtype: np.dtype[Any], *,
+    low: float = -math.inf, high: float = math.inf, why: str = "",
+) -> NDArray[Any]:  # fmt: skip
+    """`y` as an array (n_rows, n_columns) of finite numbers from `low` to `high` that fit `dtype`.
+
+    `why` says where the number of columns comes from; by default it is the model's outputs.
+    """
     array = _numeric_array(y, name)
-    if n_outputs == 1:
+    if n_columns == 1:
         array = _column(array, name, n_rows)
-    if array.shape != (n_rows, n_outputs):
+    if array.shape != (n_rows, n_columns):
         _check_length(array, name, n_rows)
+        why = why or f"the model has {n_columns} outputs"
         raise InvalidValueError(
-            f"{name}: expected shape ({n_rows}, {n_outputs}), since the model has {n_outputs} outputs; "
-            f"got {array.shape}"
+            f"{name}: expected shape ({n_rows}, {n_columns}), since {why}; got {array.shape}"
         )
     _check_finite(array, name, dtype)
+    _check_range(array, name, low, high)
     return array
+
+
+def check_signs(y: Any, name: str, n_rows: int) -> NDArray[Any]:
+    """`y` as a column (n_rows, 1) of −1 and 1."""
+    array = _column(_numeric_array(y, name), name, n_rows)
+    wrong = ~((array == 1) | (array == -1))
+    if wrong.any():
+        raise InvalidValueError(
+            f"{name}: expected -1 or 1 in each row, since the model has one output; found {array[wrong][0]}. "
+            "Classes 0 and 1 become signs with 2 * y.astype(int) - 1."
+        )
+    return array
+
+
+def check_probabilities(y: Any, name: str, n_rows: int, n_classes: int) -> NDArray[Any]:
+    """`y` as an array (n_rows, n_classes) of numbers of at least 0 whose rows sum to 1."""
+    array = _numeric_array(y, name)
+    if array.shape != (n_rows, n_classes):
+        _check_length(array, name, n_rows)
+        raise InvalidValueError(
+            f"{name}: expected rows of probabilities, shape ({n_rows}, {n_classes}), since the model has "
+            f"{n_classes} outputs; got {array.shape}"
+        )
+    _check_finite(array, name, array.dtype)
+    _check_range(array, name, 0.0, math.inf)
+    tolerance = 1e-3 if array.dtype.kind == "f" and array.dtype.itemsize < 8 else 1e-6
+    for first, chunk in _chunks(array):
+        sums = chunk.sum(axis=1, dtype=np.float64)
+        wrong = np.abs(sums - 1) > tolerance
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InvalidValueError(
+                f"{name}: each row of probabilities must sum to 1; row {first + row} sums to {sums[row]:g}. "
+                "Divide by the sums: y / y.sum(axis=1, keepdims=True)."
+            )
+    return array
+
+
+def n_columns(y: Any) -> int:
+    """The second dimension of what looks 2-D, else 0; whatever is wrong with it is found later."""
+    if hasattr(y, "tocsr"):
+        return 0
+    try:
+        shape = np.shape(y)
+    except (ValueError, TypeError):  # ragged
+        return 0
+    return shape[1] if len(shape) == 2 else 0
+
+
+def check_class_weight(weights: Any, name: str) -> dict[int, float] | tuple[float, ...] | None:
+    """Weights of at least 0, not all 0: of some classes as a dict, or of all as a tuple."""
+    if weights is None:
+        return None
+    if isinstance(weights, Mapping):
+        found: dict[int, float] = {}
+        for label, weight in weights.items():
+            label = check_integer(label, f"{name}: a class", low=0)
+            found[label] = check_number(weight, f"{name}[{label}]", low=0.0)
+        return found
+    array = _numeric_array(weights, name)
+    if array.ndim != 1:
+        raise InvalidTypeError(
+            f"{name}: expected {{class: weight}} or one weight a class, got shape {array.shape}"
+        )
+    check_weights(array, name, len(array), np.dtype(np.float64))
+    return tuple(float(weight) for weight in array)
 
 
 def check_weights(weights: Any, name: str, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -194,9 +271,7 @@ def _check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
     if array.dtype.kind != "f":
         return
     largest = np.finfo(dtype).max
-    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
-    for first in range(0, len(array), rows):
-        chunk = array[first : first + rows]
+    for first, chunk in _chunks(array):
         low, high = chunk.min(), chunk.max()  # NaN wins both
         if not (-largest <= low and high <= largest):
             where = np.argwhere(~(np.abs(chunk) <= largest))[0]
@@ -208,3 +283,24 @@ def _check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
                 f"{name}: {bad} at {place} is {what}; remove such rows or fill them in "
                 "(np.nan_to_num, or an imputer) before training"
             )
+
+
+def _check_range(array: NDArray[Any], name: str, low: float, high: float) -> None:
+    """Raise if a number lies outside `low` … `high`."""
+    if low == -math.inf and high == math.inf:
+        return
+    for first, chunk in _chunks(array):
+        if chunk.min() < low or chunk.max() > high:
+            row, column = (int(k) for k in np.argwhere((chunk < low) | (chunk > high))[0])
+            limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise InvalidValueError(
+                f"{name}: this loss takes targets of {limits}; found {chunk[row, column]} at row "
+                f"{first + row}, column {column}. Rescale them, or choose another loss."
+            )
+
+
+def _chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(first row, some rows): all of the array, piece by piece."""
+    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]

@@ -33,6 +33,7 @@ __all__ = [
     "intrinsic",
     "kernel",
     "kernel_in_order",
+    "kernel_inline",
     "overload",
     "types",
 ]
@@ -50,14 +51,19 @@ IN_ORDER = {"contract"}
 """For the few kernels whose rounding errors cancel only in the written order."""
 
 
-def kernel(function: Callable[..., Any], flags: set[str] = FLAGS) -> Any:
-    """Compile `function` in nopython mode, without the GIL, cached on disk."""
+def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool = False) -> Any:
+    """Compile `function` in nopython mode, without the GIL, cached on disk.
+
+    `inline` puts it into its callers even where LLVM finds it long.
+    """
     if not COMPILED:
         # Compiled loops overflow to inf and divide to NaN silently; so do their plain twins.
         return np.errstate(all="ignore")(function)
     # Without numba's runtime, slices are not reference-counted: an atomic add and subtract each, half
     # of the time of a small step. And a kernel that allocates does not compile.
-    dispatcher = njit(fastmath=flags, error_model="numpy", nogil=True, _nrt=False)(function)
+    dispatcher = njit(fastmath=flags, error_model="numpy", nogil=True, _nrt=False, forceinline=inline)(
+        function
+    )
     # No folder, or a numba whose cache looks different: go on uncached.
     with contextlib.suppress(Exception):
         dispatcher._cache = KernelCache(function)
@@ -67,6 +73,11 @@ def kernel(function: Callable[..., Any], flags: set[str] = FLAGS) -> Any:
 def kernel_in_order(function: Callable[..., Any]) -> Any:
     """A `kernel` whose sums and products are not reordered."""
     return kernel(function, IN_ORDER)
+
+
+def kernel_inline(function: Callable[..., Any]) -> Any:
+    """A `kernel` that becomes part of its callers: for what a loop over rows calls on each."""
+    return kernel(function, inline=True)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from hotloop.engine.loop import evaluate_block, gradient_block
 from hotloop.engine.table import aligned_zeros
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError
-from hotloop.losses import check_loss
+from hotloop.losses import Loss, check_loss
 from hotloop.sequential import Sequential
 
 __all__ = ["Objective"]
@@ -29,8 +29,8 @@ class Objective:
         The network.
     X, y : array-like
         Data, as `Trainer.fit` takes them.
-    loss : {"softmax_cross_entropy", "mse"}
-        The loss of a sample.
+    loss : str or Loss
+        The loss of a sample, as `Trainer` takes it.
     sample_weight : array-like (n,), optional
         How much each sample counts.
     batch_size : int, default 256
@@ -58,7 +58,7 @@ class Objective:
         X: Any,
         y: Any,
         *,
-        loss: str,
+        loss: str | Loss,
         sample_weight: Any = None,
         batch_size: int = 256,
         n_threads: int | None = 1,
@@ -126,7 +126,7 @@ class Objective:
         model.theta[:] = self.model.theta
         X, y, weights = self._given
         return type(self)(
-            model, X, y, loss=self.loss.name, sample_weight=weights, batch_size=self.batch_size,
+            model, X, y, loss=self.loss, sample_weight=weights, batch_size=self.batch_size,
             n_threads=self.n_threads,
         )  # fmt: skip
 
@@ -136,11 +136,9 @@ class Objective:
         n, rows = len(self._samples), len(self._block.weights)
         batch, scale = len(self._net.row_loss), 1.0 / self._samples.total_weight
         factors = (scale,) if outputs else ()
-        sums = np.zeros(2)
+        sums, criterion = np.zeros(2), self.loss.criterion()
         with Team(self.n_threads) as team:
             for first in range(0, n, rows):
                 block = self._samples.fill(self._block, slice(first, min(first + rows, n)))
-                team.run(
-                    kernel, self._net, block, self.loss.code, *factors, self._theta, *outputs, batch, sums
-                )
+                team.run(kernel, self._net, block, criterion, *factors, self._theta, *outputs, batch, sums)
         return float(sums[0] * scale)

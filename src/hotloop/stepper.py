@@ -21,7 +21,7 @@ class Stepper:
 
     def __init__(self, model: Sequential, loss: Loss, optimizer: Optimizer):
         self.steps_done = 0
-        self._model, self._loss, self._optimizer = model, loss, optimizer
+        self._model, self._criterion, self._optimizer = model, loss.criterion(), optimizer
         size, slots = model.theta.size, optimizer.slots
         self._grad = aligned_zeros(size, model.dtype)
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
@@ -83,7 +83,7 @@ class Stepper:
         hyper = np.array(self._optimizer.hyper(), np.float64)
         update = Update(self._optimizer.code, hyper, scalars, self._state)
         done = team.run(
-            train_block, net, block, self._loss.code, update, self._model.theta, self._grad, batch_size, sums
+            train_block, net, block, self._criterion, update, self._model.theta, self._grad, batch_size, sums
         )
         return done, sums
 

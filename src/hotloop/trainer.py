@@ -20,7 +20,7 @@ from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import check_loss
+from hotloop.losses import Loss, check_loss
 from hotloop.optimizers import Adam, Optimizer
 from hotloop.progress import Progress
 from hotloop.sequential import PREDICT_BATCH, Sequential
@@ -48,8 +48,9 @@ class Trainer:
     ----------
     model : Sequential
         Its θ is trained in place.
-    loss : {"softmax_cross_entropy", "mse"}
-        What to minimise; see `hotloop.losses` for the formulas.
+    loss : str or Loss
+        What to minimise: a name from `hotloop.losses` ("softmax_cross_entropy", "mse", …), which has the
+        formulas, or a loss with options, such as ``hl.losses.Huber(delta=2.0)``.
     optimizer : Optimizer, default Adam()
         How θ moves.
     batch_size : int or None, default 128
@@ -86,7 +87,7 @@ class Trainer:
         self,
         model: Sequential,
         *,
-        loss: str,
+        loss: str | Loss,
         optimizer: Optimizer | None = None,
         batch_size: int | None = 128,
         seed: int = 0,
@@ -116,7 +117,7 @@ class Trainer:
 
     def __repr__(self) -> str:
         return (
-            f"Trainer({self.model!r}, loss={self.loss.name!r}, optimizer={self.optimizer!r}, "
+            f"Trainer({self.model!r}, loss={self.loss.label()}, optimizer={self.optimizer!r}, "
             f"batch_size={self.batch_size}, seed={self.seed}, n_threads={self.n_threads})"
         )
 
@@ -140,8 +141,8 @@ class Trainer:
             Real, finite numbers: float32, float64, uint8, …; any memory order. A memory map is never
             copied whole.
         y : array-like
-            Classes 0 … output_dim − 1, shape (n,), for losses on labels; else values, shape
-            (n, output_dim), or (n,) for one output.
+            What the loss takes. Classes 0 … output_dim − 1, or signs ±1, have shape (n,); values and
+            probabilities (n, output_dim), or (n,) for one output.
         epochs : int, default 10
             Passes over the data, at least 1.
         validation_data : (X, y) or (X, y, sample_weight), optional
@@ -181,7 +182,7 @@ class Trainer:
         shuffle = check_flag(shuffle, "shuffle")
         progress = check_flag(progress, "progress")
         callbacks = check_callbacks(callbacks)
-        names = ("loss", "accuracy") if self.loss.on_labels else ("loss",)
+        names = ("loss", "accuracy") if self.loss.has_accuracy else ("loss",)
         if not np.isfinite(self.model.theta).all():
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self.columns = names + tuple(f"val_{name}" for name in names if validation is not None)
@@ -212,7 +213,7 @@ class Trainer:
         self._stop_reason = reason
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
-        """Mean loss, and accuracy for losses on labels, of the model on some data.
+        """Mean loss, and accuracy where the loss has one, of the model on some data.
 
         Parameters
         ----------
@@ -222,7 +223,7 @@ class Trainer:
         Returns
         -------
         dict
-            "loss", and "accuracy" where there are classes: weighted means over the samples.
+            "loss", and "accuracy" where the loss has one: weighted means over the samples.
 
         Raises
         ------
@@ -322,9 +323,10 @@ class Trainer:
         net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
         rows = min(n, PREDICT_BATCH * batches_a_block(model, PREDICT_BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
+        criterion = self.loss.criterion()
         for first in range(0, n, rows):
             part = samples.fill(block, slice(first, min(first + rows, n)))
-            team.run(evaluate_block, net, part, self.loss.code, model.theta, PREDICT_BATCH, sums)
+            team.run(evaluate_block, net, part, criterion, model.theta, PREDICT_BATCH, sums)
             if interrupt is not None and interrupt.raised:
                 return None
         return self._means(np.array([*sums, samples.total_weight]))
@@ -332,7 +334,7 @@ class Trainer:
     def _means(self, totals: NDArray[np.float64]) -> dict[str, float]:
         loss, hits, weight = totals.tolist()
         means = {"loss": loss / weight if weight else float("nan")}
-        if self.loss.on_labels:
+        if self.loss.has_accuracy:
             means["accuracy"] = hits / weight if weight else float("nan")
         return means
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_features, check_labels, check_values, check_weights
+from hotloop._checks import check_features, check_weights
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
@@ -23,7 +23,7 @@ class Samples:
     Attributes
     ----------
     features : ndarray (n, n_in)
-    targets : ndarray (n, 1) of classes or (n, n_out) of values
+    targets : ndarray (n, 1) of classes or signs, or (n, width) of values
     weights : ndarray (n, 1), or None for ones
     scale : float
         uint8 features are multiplied by it.
@@ -69,13 +69,13 @@ def check_samples(
     """Check data against a model and a loss. Raises `InvalidValueError` or `InvalidTypeError`."""
     features = check_features(X, names[0], n_in, dtype)
     n = len(features)
-    if loss.on_labels:
-        targets = check_labels(y, names[1], n, n_out)
-    else:
-        targets = check_values(y, names[1], n, n_out, dtype)
-    return Samples(
-        features, targets, None if weights is None else check_weights(weights, names[2], n, dtype), scale
-    )
+    targets = loss.check_targets(y, names[1], n, n_out, dtype)
+    weights = None if weights is None else check_weights(weights, names[2], n, dtype)
+    of_class = loss.weights(targets, n_out)
+    if of_class is not None:
+        product = of_class if weights is None else of_class * weights
+        weights = check_weights(product, "class_weight, times the sample weights", n, dtype)
+    return Samples(features, targets, weights, scale)
 
 
 def stage_rows(

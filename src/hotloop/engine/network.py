@@ -58,7 +58,7 @@ def forward(net, theta, x, lo, hi, panel):
 def loss_rows(net, loss, targets, weights, lo, hi, scale):
     """Loss and hit of rows lo:hi, and the deltas of the last row of the table.
 
-    `targets` is (batch, width), `weights` (batch,). A delta is ∂L/∂outputs for
+    `loss` is a `Criterion`, `targets` is (batch, width), `weights` (batch,). A delta is ∂L/∂outputs for
     L = scale Σ weight · loss.
     """
     last = net.table[len(net.table) - 1]
