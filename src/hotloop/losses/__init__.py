@@ -1,0 +1,184 @@
+"""Losses: for each its public description, and one kernel: a sample's loss, and its ∂/∂outputs.
+
+A target is a row of numbers: a class or a sign, wanted outputs, or probabilities. What is summed is
+summed over the outputs of a sample; over samples the loss is the weighted mean.
+
+Each file holds one kind, descriptions and kernels of its members together. To add one: a code
+(append-only over all files: the next is 11), a frozen dataclass and a kernel in the file of its kind,
+and here its place in `LOSSES` and a branch in `rarer_loss_of_row` (and in `hit_of_row`, if it has an
+accuracy).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from hotloop._checks import check_choice
+from hotloop._jit import kernel, kernel_inline
+from hotloop.losses.base import Criterion, Loss
+from hotloop.losses.margins import (
+    HINGE_CODE,
+    PERCEPTRON_CODE,
+    SQUARED_HINGE_CODE,
+    Hinge,
+    Perceptron,
+    SquaredHinge,
+    hinge,
+    perceptron,
+    squared_hinge,
+)
+from hotloop.losses.probabilities import (
+    KL_DIVERGENCE_CODE,
+    SIGMOID_CROSS_ENTROPY_CODE,
+    SOFTMAX_CROSS_ENTROPY_CODE,
+    KLDivergence,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    kl_divergence,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from hotloop.losses.values import (
+    GAUSSIAN_NLL_CODE,
+    HUBER_CODE,
+    MAE,
+    MAE_CODE,
+    MSE,
+    MSE_CODE,
+    POISSON_NLL_CODE,
+    GaussianNLL,
+    Huber,
+    PoissonNLL,
+    gaussian_nll,
+    huber,
+    mae,
+    mse,
+    poisson_nll,
+)
+
+__all__ = [
+    "LOSSES",
+    "MAE",
+    "MSE",
+    "Criterion",
+    "GaussianNLL",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "Loss",
+    "Perceptron",
+    "PoissonNLL",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+    "SquaredHinge",
+    "check_loss",
+    "hit_of_row",
+    "loss_of_row",
+]
+
+ZERO, HALF = np.float32(0), np.float32(0.5)
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        MSE(),
+        MAE(),
+        Huber(),
+        GaussianNLL(),
+        PoissonNLL(),
+        SoftmaxCrossEntropy(),
+        KLDivergence(),
+        SigmoidCrossEntropy(),
+        Hinge(),
+        SquaredHinge(),
+        Perceptron(),
+    )
+}
+"""Public name → loss with default options."""
+
+
+def check_loss(loss: Any, n_outputs: int) -> Loss:
+    """`loss`, or the loss of that name with default options, if such a model can have it."""
+    found = loss if isinstance(loss, Loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
+    found.check_outputs(n_outputs)
+    return found
+
+
+@kernel_inline
+def loss_of_row(loss, outputs, target, delta):
+    """The loss of one sample; `delta` becomes its gradient with respect to `outputs`.
+
+    `loss` is a `Criterion`. A code that is not known gives NaN.
+    """
+    code, number = loss.code, outputs.dtype.type
+    if code == SOFTMAX_CROSS_ENTROPY_CODE:
+        return softmax_cross_entropy(outputs, target, delta, number(loss.option))
+    if code == MSE_CODE:
+        return mse(outputs, target, delta)
+    return rarer_loss_of_row(loss, outputs, target, delta)
+
+
+@kernel
+def rarer_loss_of_row(loss, outputs, target, delta):
+    """The rest of `loss_of_row`: apart, so that the compiler puts the first ones into the loop over rows."""
+    code, number = loss.code, outputs.dtype.type
+    if code == MAE_CODE:
+        return mae(outputs, target, delta)
+    if code == HUBER_CODE:
+        return huber(outputs, target, delta, number(loss.option))
+    if code == GAUSSIAN_NLL_CODE:
+        return gaussian_nll(outputs, target, delta)
+    if code == POISSON_NLL_CODE:
+        return poisson_nll(outputs, target, delta)
+    if code == KL_DIVERGENCE_CODE:
+        return kl_divergence(outputs, target, delta)
+    if code == SIGMOID_CROSS_ENTROPY_CODE:
+        return sigmoid_cross_entropy(outputs, target, delta)
+    if code == HINGE_CODE:
+        return hinge(outputs, target, delta)
+    if code == SQUARED_HINGE_CODE:
+        return squared_hinge(outputs, target, delta)
+    if code == PERCEPTRON_CODE:
+        return perceptron(outputs, target, delta)
+    return number(np.nan)
+
+
+@kernel_inline
+def hit_of_row(loss, outputs, target):
+    """How much of the target the outputs hit, 0 to 1; 0 for losses without accuracy."""
+    code = loss.code
+    if code in (SOFTMAX_CROSS_ENTROPY_CODE, KL_DIVERGENCE_CODE):
+        return class_hit(outputs, target)
+    if code == SIGMOID_CROSS_ENTROPY_CODE:
+        return side_hits(outputs, target, HALF)
+    if code in (HINGE_CODE, SQUARED_HINGE_CODE, PERCEPTRON_CODE):
+        return side_hits(outputs, target, ZERO) if len(outputs) == 1 else class_hit(outputs, target)
+    return 0.0
+
+
+@kernel_inline
+def class_hit(outputs, target):
+    """1 if the first largest output is the target's class, or its first largest probability."""
+    label = int(target[0]) if len(target) == 1 else first_largest(target)
+    for j in range(len(outputs)):
+        if outputs[j] > outputs[label] or (outputs[j] == outputs[label] and j < label):
+            return 0.0
+    return 1.0
+
+
+@kernel
+def first_largest(row):
+    """Index of the first largest number."""
+    best = 0
+    for j in range(1, len(row)):
+        best = j if row[j] > row[best] else best
+    return best
+
+
+@kernel
+def side_hits(outputs, target, middle):
+    """The share of outputs that are above 0 where the target is above `middle`, and else not."""
+    hits = 0.0
+    for j in range(len(outputs)):
+        hits += 1.0 if (outputs[j] > ZERO) == (target[j] > middle) else 0.0
+    return hits / len(outputs)
