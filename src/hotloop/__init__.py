@@ -5,7 +5,7 @@
 >>> trainer = hl.Trainer(model, loss="softmax_cross_entropy", optimizer=hl.Adam(1e-3))
 """
 
-from hotloop import data
+from hotloop import data, initializers
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
 from hotloop.callbacks import Callback, EarlyStopping
 from hotloop.errors import HotloopError
@@ -30,6 +30,7 @@ __all__ = [
     "Trainer",
     "check_gradient",
     "data",
+    "initializers",
 ]
 
 __version__ = "0.1.0"
