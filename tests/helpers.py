@@ -13,7 +13,7 @@ import hotloop as hl
 
 SOURCE = Path(hl.__file__).parent
 
-ACTIVATIONS = {  # f(z), and f′ written with a = f(z)
+ACTIVATIONS = {  # f(z), and f′ written with a = f(z), for the networks of these tests
     "identity": (lambda z: z, lambda a: np.ones_like(a)),
     "relu": (lambda z: np.maximum(z, 0), lambda a: (a > 0).astype(float)),
     "tanh": (np.tanh, lambda a: 1 - a**2),

@@ -5,6 +5,8 @@ can be given the same arguments. Shapes: x (n, features), outputs (n, units), we
 targets (n, units) of values or (n, 1) of classes.
 """
 
+import math
+
 import numpy as np
 
 
@@ -18,11 +20,49 @@ def _sigmoid(z):
     return np.where(z >= 0, 1 / (1 + small), small / (1 + small))
 
 
+def _where_positive(above, below):
+    """above(z) for z > 0, else below(z), each called only where it counts."""
+    return lambda z: np.where(z > 0, above(np.maximum(z, 0.0)), below(np.minimum(z, 0.0)))
+
+
+_normal_cdf = np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2, otypes=[float])
+
+
+def _normal_pdf(z):
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _softplus(z):
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def _mish_factor(z):
+    """tanh(ln(1 + eᶻ)), and its derivative."""
+    factor = np.tanh(_softplus(z))
+    return factor, (1 - factor**2) * _sigmoid(z)
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
 ACTIVATIONS = {
     "identity": (lambda z: z, lambda z: np.ones_like(z)),
     "relu": (lambda z: np.maximum(z, 0), lambda z: np.where(z > 0, 1.0, 0.0)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
     "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * _sigmoid(-z)),
+    "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), lambda z: np.where(z > 0, 1.0, 0.01)),
+    "elu": (_where_positive(lambda z: z, np.expm1), _where_positive(np.ones_like, np.exp)),
+    "selu": (
+        lambda z: SELU_SCALE * _where_positive(lambda z: z, lambda z: SELU_ALPHA * np.expm1(z))(z),
+        lambda z: SELU_SCALE * _where_positive(np.ones_like, lambda z: SELU_ALPHA * np.exp(z))(z),
+    ),
+    "gelu": (lambda z: z * _normal_cdf(z), lambda z: _normal_cdf(z) + z * _normal_pdf(z)),
+    "silu": (lambda z: z * _sigmoid(z), lambda z: _sigmoid(z) * (1 + z * _sigmoid(-z))),
+    "mish": (lambda z: z * _mish_factor(z)[0], lambda z: _mish_factor(z)[0] + z * _mish_factor(z)[1]),
+    "softplus": (_softplus, _sigmoid),
+    "hard_sigmoid": (
+        lambda z: np.clip((z + 3) / 6, 0, 1),
+        lambda z: np.where((z > -3) & (z < 3), 1 / 6, 0.0),
+    ),
 }
 """Name → (f, f′), both of z."""
 

@@ -24,6 +24,14 @@ MODELS = {
     "no bias, scaled": lambda: hl.Sequential(
         [hl.Dense(5, "relu", use_bias=False), hl.Dense(2)], input_dim=3, uint8_scale=1 / 255
     ),
+    "initializers": lambda: hl.Sequential(
+        [
+            hl.Dense(5, "selu", kernel_init="auto", bias_init=hl.initializers.Constant(0.5)),
+            hl.Dense(4, "mish", kernel_init=hl.initializers.Orthogonal(1.5), bias_init="normal"),
+            hl.Dense(2, kernel_init=hl.initializers.Normal(0.1), bias_init="ones"),
+        ],
+        input_dim=3,
+    ),
     "one number": lambda: hl.Sequential([hl.Dense(1, use_bias=False)], input_dim=1),
 }
 ARCHITECTURE = {
@@ -269,6 +277,16 @@ FOREIGN = {
     "units negative": {"architecture": changed_layer(units=-2)},
     "units a float": {"architecture": changed_layer(units=2.0)},
     "unknown activation": {"architecture": changed_layer(activation="rely")},
+    "unknown initializer": {"architecture": changed_layer(kernel_init={"type": "eval", "value": 0})},
+    "initializer without a type": {"architecture": changed_layer(kernel_init={"std": 1.0})},
+    "initializer without its number": {"architecture": changed_layer(bias_init={"type": "Constant"})},
+    "unknown field of an initializer": {
+        "architecture": changed_layer(kernel_init={"type": "Normal", "std": 1.0, "mean": 0.0})
+    },
+    "initializer's number a text": {
+        "architecture": changed_layer(kernel_init={"type": "Normal", "std": "1"})
+    },
+    "activation an initializer": {"architecture": changed_layer(activation={"type": "Normal", "std": 1.0})},
     "unknown kernel_init": {"architecture": changed_layer(kernel_init="eval")},
     "unknown field": {"architecture": changed(color="red")},
     "input_dim missing": {"architecture": {k: v for k, v in ARCHITECTURE.items() if k != "input_dim"}},

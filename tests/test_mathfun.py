@@ -1,4 +1,4 @@
-"""exp, tanh, sigmoid and 1/x: as accurate as promised, exact limits, and float32 stays float32."""
+"""exp, tanh, sigmoid and their kin: as accurate as promised, exact limits, and float32 stays float32."""
 
 import math
 
@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from hotloop._jit import COMPILED
-from hotloop.engine.mathfun import exp, reciprocal, sigmoid, tanh
+from hotloop.engine.mathfun import (
+    constant,
+    exp,
+    expm1,
+    normal_cdf,
+    normal_pdf,
+    reciprocal,
+    sigmoid,
+    softplus,
+    tanh,
+)
 
 pytestmark = pytest.mark.kernels
 
@@ -33,12 +43,44 @@ def sigmoid_each(x, out):
 
 
 @numba.njit(nogil=True)
+def expm1_each(x, out):
+    for i in range(len(x)):
+        out[i] = expm1(x[i])
+
+
+@numba.njit(nogil=True)
+def softplus_each(x, out):
+    for i in range(len(x)):
+        out[i] = softplus(x[i])
+
+
+@numba.njit(nogil=True)
+def normal_cdf_each(x, out):
+    for i in range(len(x)):
+        out[i] = normal_cdf(x[i])
+
+
+@numba.njit(nogil=True)
+def normal_pdf_each(x, out):
+    for i in range(len(x)):
+        out[i] = normal_pdf(x[i])
+
+
+@numba.njit(nogil=True)
 def reciprocal_each(x, out):
     for i in range(len(x)):
         out[i] = reciprocal(x[i])
 
 
-LOOPS = {"exp": exp_each, "tanh": tanh_each, "sigmoid": sigmoid_each}
+LOOPS = {
+    "exp": exp_each,
+    "expm1": expm1_each,
+    "tanh": tanh_each,
+    "sigmoid": sigmoid_each,
+    "softplus": softplus_each,
+    "normal_cdf": normal_cdf_each,
+    "normal_pdf": normal_pdf_each,
+}
 
 
 def apply(name, x):
@@ -54,7 +96,13 @@ def exact(name, x):
     if name == "sigmoid":
         small = np.exp(-np.abs(x))
         return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
-    return {"exp": np.exp, "tanh": np.tanh}[name](x)
+    if name == "softplus":
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    if name == "normal_cdf":
+        return np.array([math.erfc(-z / math.sqrt(2)) / 2 for z in x.tolist()])
+    if name == "normal_pdf":
+        return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    return {"exp": np.exp, "expm1": np.expm1, "tanh": np.tanh}[name](x)
 
 
 def grid(low, high, dtype):
@@ -67,8 +115,16 @@ def grid(low, high, dtype):
 # Where results are normal numbers: below, the spacing of subnormal numbers is all there is.
 ACCURACY = [
     ("exp", "float32", -87.0, 88.7, 1.2e-7),
-    ("tanh", "float32", -20.0, 20.0, 4e-7),
+    ("expm1", "float32", -100.0, 87.9, 1.5e-7),
+    ("tanh", "float32", -20.0, 20.0, 3e-7),
     ("sigmoid", "float32", -87.0, 100.0, 2.5e-7),
+    ("softplus", "float32", -87.0, 1000.0, 2.4e-7),
+    ("normal_cdf", "float32", -12.9, 20.0, 4.5e-7),
+    ("normal_pdf", "float32", -13.0, 13.0, 2e-7),
+    ("expm1", "float64", -100.0, 709.7, 4 * np.finfo(np.float64).eps),
+    ("softplus", "float64", -708.0, 1000.0, 4 * np.finfo(np.float64).eps),
+    ("normal_cdf", "float64", -5.0, 10.0, 1e-14),
+    ("normal_pdf", "float64", -5.0, 5.0, 1e-14),
     ("exp", "float64", -708.0, 709.7, 4 * np.finfo(np.float64).eps),
     ("tanh", "float64", -30.0, 30.0, 4 * np.finfo(np.float64).eps),
     ("sigmoid", "float64", -708.0, 800.0, 4 * np.finfo(np.float64).eps),
@@ -113,7 +169,13 @@ def test_below_the_normal_numbers_it_fades_to_zero(name, dtype, low, high):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("name", "at_minus", "at_zero", "at_plus"),
-    [("exp", 0, 1, math.inf), ("tanh", -1, 0, 1), ("sigmoid", 0, 0.5, 1)],
+    [
+        ("exp", 0, 1, math.inf),
+        ("expm1", -1, 0, math.inf),
+        ("tanh", -1, 0, 1),
+        ("sigmoid", 0, 0.5, 1),
+        ("normal_cdf", 0, 0.5, 1),
+    ],
 )
 def test_limits_are_exact_and_nan_stays(name, dtype, at_minus, at_zero, at_plus):
     largest = np.finfo(dtype).max
@@ -123,13 +185,21 @@ def test_limits_are_exact_and_nan_stays(name, dtype, at_minus, at_zero, at_plus)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", LOOPS)
+def test_softplus_and_the_normal_density_at_their_ends(dtype):
+    largest = np.finfo(dtype).max
+    x = np.array([-math.inf, -largest, largest, math.inf, math.nan], dtype)
+    np.testing.assert_array_equal(apply("softplus", x), np.array([0, 0, largest, math.inf, math.nan], dtype))
+    np.testing.assert_array_equal(apply("normal_pdf", x), np.array([0, 0, 0, 0, math.nan], dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in LOOPS if name != "normal_pdf"])
 def test_never_falls_by_more_than_its_error(name, dtype):
     x = np.linspace(-12, 12, N).astype(dtype)
     y = apply(name, x)
     tolerance = 8 * np.finfo(dtype).eps * np.abs(y[1:])
     assert np.all(np.diff(y) >= -tolerance)
-    assert np.all(np.abs(y) <= (1 if name != "exp" else math.inf))
+    assert np.all(np.abs(y) <= (1 if name in ("tanh", "sigmoid", "normal_cdf") else math.inf))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -139,7 +209,11 @@ def test_tanh_is_odd(dtype):
 
 
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
-@pytest.mark.parametrize("function", [exp, tanh, sigmoid, reciprocal], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function",
+    [exp, expm1, tanh, sigmoid, softplus, normal_cdf, normal_pdf, reciprocal],
+    ids=lambda f: f.__name__,
+)
 def test_compiled_results_keep_the_dtype(function):
     @numba.njit
     def one(x):
@@ -148,3 +222,14 @@ def test_compiled_results_keep_the_dtype(function):
     for kind in (numba.float32, numba.float64):
         one.compile((kind,))
         assert one.overloads[(kind,)].signature.return_type == kind
+
+
+@pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
+def test_a_constant_takes_the_dtype_of_its_company():
+    @numba.njit
+    def tenth(x):
+        return constant(0.1, x)
+
+    for kind in (np.float32, np.float64):
+        assert tenth(kind(3)) == kind(0.1)
+        assert tenth.overloads[(numba.typeof(kind(3)),)].signature.return_type == numba.typeof(kind(3))

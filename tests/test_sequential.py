@@ -16,6 +16,16 @@ MODELS = {
     "no bias": hl.Sequential([hl.Dense(4, "sigmoid", use_bias=False), hl.Dense(2, "tanh")], input_dim=3),
     "he": hl.Sequential([hl.Dense(4, "relu", kernel_init="he_uniform")], input_dim=3, dtype="float64"),
     "zeros": hl.Sequential([hl.Dense(4, kernel_init="zeros")], input_dim=1, uint8_scale=1 / 255, seed=9),
+    "initializers": hl.Sequential(
+        [
+            hl.Dense(
+                4, "tanh", kernel_init=hl.initializers.Normal(0.5), bias_init=hl.initializers.Constant(-1)
+            ),
+            hl.Dense(3, "relu", kernel_init=hl.initializers.Orthogonal(2.0), bias_init="uniform"),
+            hl.Dense(2, "sigmoid", kernel_init="auto"),
+        ],
+        input_dim=3,
+    ),
     "one to one": hl.Sequential([hl.Dense(1)], input_dim=1),
 }
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -59,7 +69,12 @@ WRONG_LAYERS = {
     "activation function": ((3, np.tanh), {}, TypeError, "activation"),
     "kernel_init": ((3,), {"kernel_init": "xavier"}, ValueError, "kernel_init"),
     "kernel_init None": ((3,), {"kernel_init": None}, TypeError, "kernel_init"),
-    "bias_init": ((3,), {"bias_init": "ones"}, ValueError, "bias_init"),
+    "bias_init": ((3,), {"bias_init": "one"}, ValueError, "bias_init"),
+    "bias_init for kernels": ((3,), {"bias_init": "orthogonal"}, ValueError, "bias_init"),
+    "bias_init auto": ((3,), {"bias_init": "auto"}, ValueError, "bias_init"),
+    "bias_init Orthogonal": ((3,), {"bias_init": hl.initializers.Orthogonal()}, TypeError, "bias_init"),
+    "kernel_init class": ((3,), {"kernel_init": hl.initializers.Normal}, TypeError, "kernel_init"),
+    "kernel_init number": ((3,), {"kernel_init": 0.1}, TypeError, "kernel_init"),
     "use_bias": ((3,), {"use_bias": "no"}, TypeError, "use_bias"),
 }
 

@@ -8,6 +8,7 @@ SmallNetwork, not Digits               what a step costs before any arithmetic: 
 Staging, not Digits                    `data/staging.py`, or the checks of X
 TwoThreads, not Digits                 the barrier, or how rows and θ are shared in `engine/team.py`
 Passes.time_forward                    `forward`; the later passes contain the earlier ones
+Activations, one more than relu        its loop in `activate` or `activate_backward` vectorises no more
 =====================================  ===============================================================
 
 A new network is trained in each sample, so all samples do the same arithmetic.
@@ -117,3 +118,37 @@ class Passes:
 
     def time_forward_loss_backward_update(self):
         self.trainer.fit(self.X, self.y, epochs=1, shuffle=False)
+
+
+class Activations:
+    """A layer of 256 units on 256 inputs, 128 rows of float32, forward and backward: by activation."""
+
+    params = (["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softplus", "mish"],)
+    param_names = ("activation",)
+
+    def setup(self, activation):
+        X, _ = normal_data(128, 256, 2)
+        self.objectives = [
+            hl.Objective(hl.Sequential([hl.Dense(256, name)], input_dim=256), X, np.zeros_like(X), loss="mse")
+            for name in ("relu", activation)
+        ]
+
+    def time_ten_gradients(self, activation):
+        objective = self.objectives[1]
+        theta = objective.model.theta
+        for _ in range(10):
+            objective.gradient(theta)
+
+    def track_time_against_relu(self, activation):
+        """Minima of gradients in turn; the promise is at most 3."""
+        times = [[], []]
+        for _ in range(50):
+            for objective, found in zip(self.objectives, times, strict=True):
+                theta = objective.model.theta
+                started = time.perf_counter()
+                objective.gradient(theta)
+                found.append(time.perf_counter() - started)
+        relu, other = (min(found) for found in times)
+        return other / relu
+
+    track_time_against_relu.unit = "of the time of relu"

@@ -18,7 +18,7 @@ from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.files import read_tensors, write_tensors
 from hotloop.initializers import initial_values
-from hotloop.layers import LAYERS, Layer
+from hotloop.layers import Layer, layer_from_dict
 
 __all__ = ["Sequential"]
 
@@ -86,7 +86,7 @@ class Sequential:
         self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
         self._local = threading.local()
         for k, (parameter, offset) in enumerate(theta_offsets(self._operations)):
-            values = initial_values(parameter.init, parameter.shape, self.seed, k)
+            values = initial_values(parameter.init, parameter.shape, parameter.fans, self.seed, k)
             self._theta[offset : offset + parameter.size] = values.ravel()
 
     @property
@@ -241,7 +241,7 @@ class Sequential:
         with read_tensors(Path(path)) as file:
             architecture = file.metadata_json("architecture")
             with file.complaints("its architecture is not one of hotloop's"):
-                layers = [_layer_from_dict(entry) for entry in architecture.pop("layers")]
+                layers = [layer_from_dict(entry) for entry in architecture.pop("layers")]
                 shapes = {
                     parameter.name: parameter.shape
                     for parameter, _ in theta_offsets(plan(layers, architecture["input_dim"]))
@@ -275,8 +275,3 @@ def plan(layers: Sequence[Layer], input_dim: int) -> list[Operation]:
         operations += layer.operations(n_in, name)
         n_in = operations[-1].n_out
     return operations
-
-
-def _layer_from_dict(entry: dict[str, Any]) -> Layer:
-    fields = dict(entry)
-    return LAYERS[fields.pop("type")](**fields)

@@ -1,8 +1,9 @@
-"""exp, tanh, sigmoid and 1/x of one number, written so that loops over them vectorise in float32.
+"""exp, tanh, sigmoid, … of one number, written so that loops over them vectorise in float32.
 
 Compiled float32 code takes the polynomial forms below (numba ships no vector mathematics library:
 a loop over libm's expf costs 3.9 ns a number, these 0.4 to 0.6); float64 takes libm, for accuracy.
-The coefficients are minimax fits (Remez' error criterion, by iterated weighted least squares).
+The coefficients are minimax fits (Remez' error criterion, by iterated weighted least squares); those
+of tanh and Φ were then moved by a few roundings, to where the computed result is best.
 Infinities give the limits, NaN stays NaN.
 """
 
@@ -12,14 +13,29 @@ import numpy as np
 
 from hotloop._jit import COMPILED, kernel, kernel_in_order, overload, types
 
-__all__ = ["exp", "reciprocal", "sigmoid", "tanh"]
+__all__ = [
+    "constant",
+    "exp",
+    "expm1",
+    "normal_cdf",
+    "normal_pdf",
+    "reciprocal",
+    "sigmoid",
+    "softplus",
+    "tanh",
+]
 
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH = np.float32(0.693359375)  # few bits: its products with whole numbers are exact
 LN2_LOW = np.float32(-2.12194440e-4)
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 EXP_LOW, EXP_HIGH = np.float32(-105), np.float32(89)  # beyond: 0 and inf in float32
+EXPM1_LOW, EXPM1_HIGH = np.float32(-18), np.float32(88)  # beyond: -1 in float32, and taken as inf
 TANH_HIGH = np.float32(9.02)  # beyond: 1 in float32
+GAUSS_HIGH = np.float32(15)  # beyond: e^(-x²/2) is 0 in float32
+TWELVE_BITS = np.int32(-4096)  # of a float32's 24: the square of what is left is exact
+ROOT_HALF = math.sqrt(0.5)
+ROOT_TAU_INVERSE = 1 / math.sqrt(2 * math.pi)
 
 
 @kernel_in_order
@@ -28,7 +44,12 @@ def exp_float32(x):
     x = EXP_LOW if x < EXP_LOW else x
     x = EXP_HIGH if x > EXP_HIGH else x
     whole = np.floor(x * LOG2_E + HALF)
-    r = (x - whole * LN2_HIGH) - whole * LN2_LOW
+    return exp_reduced(whole, (x - whole * LN2_HIGH) - whole * LN2_LOW)
+
+
+@kernel_in_order
+def exp_reduced(whole, r):
+    """2ⁿ eʳ for whole n from -152 to 129 and |r| ≤ ln 2 / 2; both may be NaN."""
     p = np.float32(1.38367e-03)
     p = p * r + np.float32(8.37481e-03)
     p = p * r + np.float32(4.166823e-02)
@@ -49,20 +70,92 @@ def power_of_two(n):
 
 
 @kernel_in_order
+def expm1_float32(x):
+    """eˣ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1), whose last term is exact or does not matter; for x ≤ 88."""
+    c = EXPM1_LOW if x < EXPM1_LOW else x
+    c = EXPM1_HIGH if c > EXPM1_HIGH else c
+    whole = np.floor(c * LOG2_E + HALF)
+    r = (c - whole * LN2_HIGH) - whole * LN2_LOW
+    p = np.float32(1.3901334e-03)
+    p = p * r + np.float32(8.36326e-03)
+    p = p * r + np.float32(4.1666854e-02)
+    p = p * r + np.float32(1.6666576e-01)
+    p = p * r + HALF
+    p = p * (r * r) + r
+    scale = power_of_two(np.int32(whole if whole == whole else ZERO))
+    y = p * scale + (scale - ONE)
+    return np.float32(np.inf) if x > EXPM1_HIGH else y
+
+
+@kernel_in_order
+def softplus_float32(x):
+    """ln(1 + eˣ) = max(x, 0) + ln(1 + u) with u = e^−|x|, a polynomial in u from 0 to 1."""
+    u = exp_float32(-np.abs(x))
+    p = np.float32(-3.2440233e-03)
+    p = p * u + np.float32(1.9851454e-02)
+    p = p * u + np.float32(-5.6959517e-02)
+    p = p * u + np.float32(1.0603653e-01)
+    p = p * u + np.float32(-1.5305592e-01)
+    p = p * u + np.float32(1.9675939e-01)
+    p = p * u + np.float32(-2.4954134e-01)
+    p = p * u + np.float32(3.3329964e-01)
+    p = p * u + np.float32(-4.9999902e-01)
+    p = p * u + ONE
+    return (ZERO if x < ZERO else x) + u * p
+
+
+@kernel_in_order
+def gauss_float32(x):
+    """e^(−x²/2), its relative error as small as that of exp: x² = h² + (x − h)(x + h), h² exact."""
+    t = np.abs(x)
+    t = GAUSS_HIGH if t > GAUSS_HIGH else t
+    h = np.int32(np.float32(t).view(np.int32) & TWELVE_BITS).view(np.float32)
+    high = -HALF * (h * h)
+    low = -HALF * ((t - h) * (t + h))
+    whole = np.floor((high + low) * LOG2_E + HALF)
+    return exp_reduced(whole, ((high - whole * LN2_HIGH) - whole * LN2_LOW) + low)
+
+
+@kernel_in_order
+def normal_cdf_float32(x):
+    """Φ(−|x|) = e^(−x²/2) P(|x|) / Q(|x|), which keeps the tail; above 0, one minus that."""
+    t = np.abs(x)
+    t = GAUSS_HIGH if t > GAUSS_HIGH else t
+    p = np.float32(4.0369947e-03)
+    p = p * t + np.float32(4.0098045e-02)
+    p = p * t + np.float32(1.8164574e-01)
+    p = p * t + np.float32(4.3614593e-01)
+    p = p * t + HALF
+    q = np.float32(1.0119107e-02)
+    q = q * t + np.float32(1.00518085e-01)
+    q = q * t + np.float32(4.6527496e-01)
+    q = q * t + np.float32(1.1958961)
+    q = q * t + np.float32(1.6701759)
+    q = q * t + ONE
+    tail = gauss_float32(x) * p / q
+    return tail if x < ZERO else ONE - tail
+
+
+@kernel
+def normal_pdf_float32(x):
+    return gauss_float32(x) * np.float32(ROOT_TAU_INVERSE)
+
+
+@kernel_in_order
 def tanh_float32(x):
-    """tanh x = x P(x²) / Q(x²), limited to ±1; relative error below 4e-7."""
+    """tanh x = x P(x²) / Q(x²), limited to ±1; relative error below 3e-7."""
     c = -TANH_HIGH if x < -TANH_HIGH else x
     c = TANH_HIGH if c > TANH_HIGH else c
     y = c * c
-    p = np.float32(1.3319096e-08)
-    p = p * y + np.float32(2.0583500e-05)
-    p = p * y + np.float32(3.4940357e-03)
-    p = p * y + np.float32(1.3379719e-01)
+    p = np.float32(1.33189095e-08)
+    p = p * y + np.float32(2.0583528e-05)
+    p = p * y + np.float32(3.4940348e-03)
+    p = p * y + np.float32(1.337972e-01)
     p = p * y + ONE
-    q = np.float32(7.7620298e-07)
-    q = q * y + np.float32(3.2830947e-04)
-    q = q * y + np.float32(2.5871078e-02)
-    q = q * y + np.float32(4.6713034e-01)
+    q = np.float32(7.762026e-07)
+    q = q * y + np.float32(3.2830954e-04)
+    q = q * y + np.float32(2.5871074e-02)
+    q = q * y + np.float32(4.671304e-01)
     q = q * y + ONE
     t = c * p / q
     t = ONE if t > ONE else t
@@ -105,31 +198,84 @@ def exp_float64(x):
 
 
 @kernel
+def expm1_float64(x):
+    return math.expm1(x) if not x > 709.782712893384 else x * np.inf
+
+
+@kernel
+def softplus_float64(x):
+    return (0.0 if x < 0.0 else x) + math.log1p(math.exp(-abs(x)))
+
+
+@kernel
+def normal_cdf_float64(x):
+    return 0.5 * math.erfc(-x * ROOT_HALF)
+
+
+@kernel
+def normal_pdf_float64(x):
+    return math.exp(-0.5 * x * x) * ROOT_TAU_INVERSE
+
+
+@kernel
 def tanh_float64(x):
     return math.tanh(x)
 
 
+def constant(value, x):
+    """The number `value` in the precision of x: a float64 constant would widen float32 code."""
+    return type(x)(value)
+
+
+# The functions below run as they stand only with the JIT off, and are overloaded otherwise. There
+# math's plain floats would give way to the float32 constants around them: hence np.float64.
+
+
 def exp(x):
     """eˣ in the precision of x."""
-    return exp_float32(x) if isinstance(x, np.float32) else exp_float64(x)
+    return exp_float32(x) if isinstance(x, np.float32) else np.float64(exp_float64(x))
+
+
+def expm1(x):
+    """eˣ − 1 in the precision of x."""
+    return expm1_float32(x) if isinstance(x, np.float32) else np.float64(expm1_float64(x))
+
+
+def softplus(x):
+    """ln(1 + eˣ) in the precision of x."""
+    return softplus_float32(x) if isinstance(x, np.float32) else np.float64(softplus_float64(x))
+
+
+def normal_cdf(x):
+    """Φ(x) = ½ (1 + erf(x/√2)) in the precision of x, its lower tail too."""
+    return normal_cdf_float32(x) if isinstance(x, np.float32) else np.float64(normal_cdf_float64(x))
+
+
+def normal_pdf(x):
+    """φ(x) = e^(−x²/2) / √(2π) in the precision of x."""
+    return normal_pdf_float32(x) if isinstance(x, np.float32) else np.float64(normal_pdf_float64(x))
 
 
 def tanh(x):
     """tanh x in the precision of x."""
-    return tanh_float32(x) if isinstance(x, np.float32) else tanh_float64(x)
+    return tanh_float32(x) if isinstance(x, np.float32) else np.float64(tanh_float64(x))
 
 
 def reciprocal(x):
     """1/x in the precision of x, for positive x; float32 is limited to 1e-37 … 1e37."""
-    return reciprocal_float32(x) if isinstance(x, np.float32) else reciprocal_float64(x)
+    return reciprocal_float32(x) if isinstance(x, np.float32) else np.float64(reciprocal_float64(x))
 
 
 def sigmoid(x):
     """1 / (1 + e⁻ˣ) in the precision of x."""
-    return sigmoid_float32(x) if isinstance(x, np.float32) else sigmoid_float64(x)
+    return sigmoid_float32(x) if isinstance(x, np.float32) else np.float64(sigmoid_float64(x))
 
 
 if COMPILED:
+
+    @overload(constant)
+    def _constant(value, x):
+        return (lambda value, x: np.float32(value)) if x == types.float32 else (lambda value, x: value)
 
     @overload(exp)
     def _exp(x):
@@ -146,3 +292,19 @@ if COMPILED:
     @overload(sigmoid)
     def _sigmoid(x):
         return (lambda x: sigmoid_float32(x)) if x == types.float32 else (lambda x: sigmoid_float64(x))
+
+    @overload(expm1)
+    def _expm1(x):
+        return (lambda x: expm1_float32(x)) if x == types.float32 else (lambda x: expm1_float64(x))
+
+    @overload(softplus)
+    def _softplus(x):
+        return (lambda x: softplus_float32(x)) if x == types.float32 else (lambda x: softplus_float64(x))
+
+    @overload(normal_cdf)
+    def _normal_cdf(x):
+        return (lambda x: normal_cdf_float32(x)) if x == types.float32 else (lambda x: normal_cdf_float64(x))
+
+    @overload(normal_pdf)
+    def _normal_pdf(x):
+        return (lambda x: normal_pdf_float32(x)) if x == types.float32 else (lambda x: normal_pdf_float64(x))

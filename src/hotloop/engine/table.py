@@ -36,11 +36,15 @@ LINE = 64  # bytes of a cache line: what θ, its state and the workspace are ali
 
 @dataclass(frozen=True)
 class Parameter:
-    """A named part of θ: its name, its shape, and how its first values are drawn."""
+    """A named part of θ: its name, its shape, and how its first values are drawn.
+
+    `init` is what `hotloop.initializers` takes; `fans` are the inputs and outputs of the layer.
+    """
 
     name: str
     shape: tuple[int, ...]
-    init: str
+    init: Any
+    fans: tuple[int, int]
 
     @property
     def size(self) -> int:
