@@ -68,9 +68,14 @@ class TensorFile:
                 raise TypeError(f"expected an object, found {type(value).__name__}")
             return value
 
-    def check_tensors(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
-        """Raise unless the file holds exactly these tensors, of this dtype."""
-        names = set(self._handle.keys())
+    def check_tensors(
+        self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], but: tuple[str, ...] = ()
+    ) -> None:
+        """Raise unless the file holds exactly these tensors, of this dtype.
+
+        Tensors whose names start with one of `but` are somebody else's.
+        """
+        names = {name for name in self._handle.keys() if not name.startswith(but)}  # noqa: SIM118
         if names != set(shapes):
             raise self._error(
                 f"its tensors do not fit its architecture: missing {sorted(set(shapes) - names)}, "

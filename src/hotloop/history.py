@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from hotloop.errors import InvalidTypeError
+
 __all__ = ["History"]
 
 
@@ -26,6 +28,17 @@ class History(Mapping[str, list[float]]):
         self._columns: dict[str, list[float]] = {}
         self.epochs = 0
         self.stopped_by: str | None = None
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, list[float]], stopped_by: str | None) -> "History":
+        """A history with these columns, all of one length."""
+        if not (stopped_by is None or isinstance(stopped_by, str)):
+            raise InvalidTypeError(f"stopped_by: expected text or None, got {stopped_by!r}")
+        history = cls()
+        for values in zip(*columns.values(), strict=True):
+            history.append(dict(zip(columns, values, strict=True)))
+        history.stopped_by = stopped_by
+        return history
 
     def append(self, logs: Mapping[str, float]) -> None:
         """Add an epoch. A column that is new, or missing here, is filled up with NaN."""

@@ -18,6 +18,7 @@ from hotloop._checks import check_integer, check_number
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
+    "SCHEDULES",
     "Constant",
     "Cosine",
     "CosineRestarts",
@@ -452,3 +453,9 @@ def _cosine(first: float, last: float, part: NDArray[np.float64]) -> NDArray[np.
 def _check_gamma(gamma: Any) -> None:
     if check_number(gamma, "gamma", low=0.0) == 0 or gamma > 1:
         raise InvalidValueError(f"gamma: must be above 0 and at most 1, got {gamma!r}")
+
+
+SCHEDULES: tuple[type[Schedule], ...] = (
+    Constant, Cosine, CosineRestarts, Exponential, Step, Polynomial, Linear, InverseSqrt, Warmup, OneCycle,
+)  # fmt: skip
+"""All members: what a trainer's file may name."""

@@ -16,7 +16,7 @@ from hotloop.engine.loop import predict_block
 from hotloop.engine.table import Net, Operation, aligned_zeros, bind, theta_offsets
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
-from hotloop.files import read_tensors, write_tensors
+from hotloop.files import TensorFile, read_tensors, write_tensors
 from hotloop.initializers import initial_values
 from hotloop.layers import Layer, layer_from_dict
 
@@ -25,6 +25,9 @@ __all__ = ["Sequential"]
 PREDICT_BATCH = 256
 """Rows that go through the network at once in prediction."""
 
+
+STATE_PREFIX = "optimizer/"
+"""Names of tensors that a trainer keeps beside a model's."""
 
 ROWS_A_THREAD = 64
 """Fewer rows than this are not worth a thread of their own."""
@@ -209,18 +212,25 @@ class Sequential:
         OSError
             If the file cannot be written.
         """
-        architecture = {
-            "layers": [layer.to_dict() for layer in self.layers],
-            "input_dim": self.input_dim,
-            "seed": self.seed,
-            "dtype": self.dtype.name,
-            "uint8_scale": self.uint8_scale,
-        }
-        write_tensors(Path(path), self.parameters(), {"architecture": json.dumps(architecture)})
+        write_tensors(Path(path), self.parameters(), {"architecture": self.architecture()})
+
+    def architecture(self) -> str:
+        """All but the weights, as JSON: what a model file has as metadata."""
+        return json.dumps(
+            {
+                "layers": [layer.to_dict() for layer in self.layers],
+                "input_dim": self.input_dim,
+                "seed": self.seed,
+                "dtype": self.dtype.name,
+                "uint8_scale": self.uint8_scale,
+            }
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Sequential":
-        """Read a model that `save` wrote. Files are data: no code in them is ever run.
+        """Read a model that `save` wrote, or that of a `Trainer.save`.
+
+        Files are data: no code in them is ever run.
 
         Raises
         ------
@@ -239,20 +249,25 @@ class Sequential:
         Sequential([Dense(units=2)], input_dim=3, seed=0, dtype='float32')
         """
         with read_tensors(Path(path)) as file:
-            architecture = file.metadata_json("architecture")
-            with file.complaints("its architecture is not one of hotloop's"):
-                layers = [layer_from_dict(entry) for entry in architecture.pop("layers")]
-                shapes = {
-                    parameter.name: parameter.shape
-                    for parameter, _ in theta_offsets(plan(layers, architecture["input_dim"]))
-                }
-                dtype = check_dtype(architecture["dtype"], "dtype")
-            # Before any memory is taken: a header may promise more than the file holds.
-            file.check_tensors(shapes, dtype)
-            with file.complaints("its architecture is not one of hotloop's"):
-                model = cls(layers, **architecture)
-            for name, view in model.parameters().items():
-                view[...] = file.tensor(name)
+            return cls.from_file(file)
+
+    @classmethod
+    def from_file(cls, file: TensorFile) -> "Sequential":
+        """The model in an open file."""
+        architecture = file.metadata_json("architecture")
+        with file.complaints("its architecture is not one of hotloop's"):
+            layers = [layer_from_dict(entry) for entry in architecture.pop("layers")]
+            shapes = {
+                parameter.name: parameter.shape
+                for parameter, _ in theta_offsets(plan(layers, architecture["input_dim"]))
+            }
+            dtype = check_dtype(architecture["dtype"], "dtype")
+        # Before any memory is taken: a header may promise more than the file holds.
+        file.check_tensors(shapes, dtype, but=(STATE_PREFIX,))
+        with file.complaints("its architecture is not one of hotloop's"):
+            model = cls(layers, **architecture)
+        for name, view in model.parameters().items():
+            view[...] = file.tensor(name)
         return model
 
 

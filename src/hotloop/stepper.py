@@ -1,5 +1,7 @@
 """`Stepper`: θ, the optimizer's state, and blocks of steps that stay finite."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,11 @@ class Stepper:
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
         # What a block started from, to go back to when it turns out not to be finite.
         self._kept_theta, self._kept_state = np.empty_like(model.theta), np.empty_like(self._state)
+
+    @property
+    def state(self) -> NDArray[Any]:
+        """The optimizer's vectors, (slots, θ.size): its own memory."""
+        return self._state
 
     def compile(self, net: Net, block: Block) -> None:
         """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""

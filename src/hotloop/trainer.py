@@ -4,9 +4,12 @@ Follow a batch: `fit` → `_train_epoch` (order of the rows) → `Samples.fill` 
 → `Stepper.train` → `engine.loop.train_block` (forward, loss, backward, update, for each minibatch).
 """
 
+import json
+import os
 import time
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +21,22 @@ from hotloop.data.staging import BLOCK_BYTES, Samples, check_samples
 from hotloop.engine.loop import Block, evaluate_block
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
+from hotloop.files import read_tensors, write_tensors
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import Loss, check_loss
-from hotloop.optimizers import Adam, Optimizer
+from hotloop.losses import LOSSES, Loss, check_loss
+from hotloop.optimizers import OPTIMIZERS, Adam, Optimizer
 from hotloop.progress import Progress
-from hotloop.sequential import PREDICT_BATCH, Sequential
+from hotloop.schedules import SCHEDULES
+from hotloop.sequential import PREDICT_BATCH, STATE_PREFIX, Sequential
+from hotloop.specs import spec_from_dict, spec_to_dict
 from hotloop.stepper import Stepper
 
 __all__ = ["Trainer"]
+
+# What a trainer's file may name.
+LOSS_TYPES = {type(loss).__name__: type(loss) for loss in LOSSES.values()}
+RATE_TYPES = {kind.__name__: kind for kind in (*OPTIMIZERS, *SCHEDULES)}
 
 BLOCK_SECONDS = 0.03
 """About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
@@ -233,6 +243,84 @@ class Trainer:
         samples = self._check_samples(X, y, sample_weight)
         with Team(self.n_threads) as team:
             return self._evaluate(samples, team) or {}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that training goes on from: model, optimizer state, step, epoch, history.
+
+        One safetensors file, written beside `path` and renamed: a kill at any moment leaves one whole
+        file. `Sequential.load` reads its model.
+
+        Raises
+        ------
+        InvalidTypeError
+            If the learning rate is a function of your own: files hold data, never code.
+        OSError
+            If the file cannot be written.
+        """
+        state = {f"{STATE_PREFIX}{k}": vector for k, vector in enumerate(self._stepper.state)}
+        write_tensors(
+            Path(path),
+            self.model.parameters() | state,
+            {"architecture": self.model.architecture(), "trainer": json.dumps(self._to_dict())},
+        )
+
+    def _to_dict(self) -> dict[str, Any]:
+        return {
+            "loss": spec_to_dict(self.loss, "loss"),
+            "optimizer": spec_to_dict(self.optimizer, "optimizer"),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "n_threads": self.n_threads,
+            "epoch": self.epoch,
+            "step": self.step,
+            "history": dict(self.history),
+            "stopped_by": self.history.stopped_by,
+        }
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Trainer":
+        """Read a trainer that `save` wrote; its `fit` goes on, bit for bit, as if it had not stopped.
+
+        Callbacks are not part of it: an `EarlyStopping` starts anew.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, truncated, or does not hold a hotloop trainer.
+        NotFoundError
+            If there is no such file.
+
+        Examples
+        --------
+        >>> import hotloop as hl, tempfile, pathlib
+        >>> X, y = hl.data.synthetic_digits(100)
+        >>> model = hl.Sequential([hl.Dense(10)], input_dim=784, uint8_scale=1 / 255)
+        >>> trainer = hl.Trainer(model, loss="softmax_cross_entropy")
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "training.safetensors"
+        >>> trainer.fit(X, y, epochs=4).epochs
+        4
+        >>> trainer.save(path)
+        >>> hl.Trainer.load(path).fit(X, y, epochs=6).epochs
+        10
+        """
+        with read_tensors(Path(path)) as file:
+            model = Sequential.from_file(file)
+            entry = file.metadata_json("trainer")
+            with file.complaints("what it says of the trainer is not hotloop's"):
+                arguments = {name: entry[name] for name in ("batch_size", "seed", "n_threads")}
+                loss = spec_from_dict(entry["loss"], LOSS_TYPES)
+                trainer = cls(
+                    model, loss=loss, optimizer=spec_from_dict(entry["optimizer"], RATE_TYPES), **arguments
+                )
+                trainer.epoch = check_integer(entry["epoch"], "epoch", low=0)
+                trainer._stepper.steps_done = check_integer(entry["step"], "step", low=0)
+                trainer.history = History.from_columns(entry["history"], entry["stopped_by"])
+            state = trainer._stepper.state
+            shapes = {f"{STATE_PREFIX}{k}": vector.shape for k, vector in enumerate(state)}
+            file.check_tensors(shapes, model.dtype, but=tuple(model.parameters()))
+            for name, vector in zip(shapes, state, strict=True):
+                vector[:] = file.tensor(name)
+        return trainer
 
     def _check_samples(
         self, X: Any, y: Any, weights: Any, names: tuple[str, str, str] = ("X", "y", "sample_weight")

@@ -13,6 +13,7 @@ from hotloop.optimizers.sgd import SGD, sgd_step
 from hotloop.optimizers.sign import Lion, Rprop, sign_step
 
 __all__ = [
+    "OPTIMIZERS",
     "SGD",
     "AdaBelief",
     "Adadelta",
@@ -28,6 +29,11 @@ __all__ = [
     "Rprop",
     "optimizer_step",
 ]
+
+OPTIMIZERS: tuple[type[Optimizer], ...] = (
+    SGD, Adam, AdamW, Adamax, NAdam, RAdam, AdaBelief, Adagrad, Adadelta, RMSprop, Rprop, Lion,
+)  # fmt: skip
+"""All members: what a trainer's file may name."""
 
 
 @kernel
