@@ -12,7 +12,7 @@ import pytest
 
 import hotloop as hl
 from hotloop import _jit
-from hotloop._jit import COMPILED, FLAGS, IN_ORDER, kernel, kernel_in_order
+from hotloop._jit import COMPILED, EXACT, FLAGS, IN_ORDER, kernel, kernel_exact, kernel_in_order
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="with the JIT off nothing is compiled")
 
@@ -294,7 +294,7 @@ def test_every_kernel_has_its_flags_no_gil_and_no_memory_of_its_own():
             if hasattr(member, "targetoptions"):
                 found += 1
                 options = member.targetoptions
-                assert options["fastmath"] in (FLAGS, IN_ORDER), member
+                assert options["fastmath"] in (FLAGS, IN_ORDER, EXACT), member
                 assert options["nogil"]
                 assert options["error_model"] == "numpy"
                 assert options["_nrt"] is False
@@ -312,7 +312,7 @@ def test_flags_keep_nan_and_infinity():
 @pytest.mark.kernels
 def test_plain_kernels_are_as_silent_as_compiled_ones():
     """1/0 is infinite and inf − inf is NaN, without a warning, which pytest would raise."""
-    for decorate in (kernel, kernel_in_order):
+    for decorate in (kernel, kernel_in_order, kernel_exact):
 
         @decorate
         def strange(x, y):

@@ -32,6 +32,7 @@ __all__ = [
     "cgutils",
     "intrinsic",
     "kernel",
+    "kernel_exact",
     "kernel_in_order",
     "kernel_inline",
     "overload",
@@ -49,6 +50,8 @@ INTRINSICS = COMPILED and not config.BOUNDSCHECK
 FLAGS = {"reassoc", "contract", "nsz", "arcp"}
 IN_ORDER = {"contract"}
 """For the few kernels whose rounding errors cancel only in the written order."""
+EXACT: set[str] = set()
+"""For `kernel_exact`."""
 
 
 def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool = False) -> Any:
@@ -73,6 +76,15 @@ def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool =
 def kernel_in_order(function: Callable[..., Any]) -> Any:
     """A `kernel` whose sums and products are not reordered."""
     return kernel(function, IN_ORDER)
+
+
+def kernel_exact(function: Callable[..., Any]) -> Any:
+    """A `kernel` in which each operation rounds by itself.
+
+    For loops over a range that depends on the threads: of a·b + c·d a processor may fuse either
+    product, and the compiler chooses otherwise in the vector part of a loop than in its rest.
+    """
+    return kernel(function, EXACT)
 
 
 def kernel_inline(function: Callable[..., Any]) -> Any:

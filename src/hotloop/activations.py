@@ -7,7 +7,7 @@ the side that its docstring names. At ±∞ all have their limits; NaN stays NaN
 
 import numpy as np
 
-from hotloop._jit import kernel, kernel_in_order
+from hotloop._jit import kernel, kernel_exact, kernel_in_order
 from hotloop.engine.mathfun import constant, exp, expm1, normal_cdf, normal_pdf
 from hotloop.engine.mathfun import sigmoid as sigma
 from hotloop.engine.mathfun import softplus as log_one_plus_exp
@@ -248,7 +248,7 @@ def mish(z):
     return z if z > MISH_HIGH else c * (n / (n + TWO))
 
 
-@kernel
+@kernel_exact
 def mish_derivative(z, a):
     """n / (n + 2) + 4z u (1 + u) / (n + 2)², with the n and u of `mish`."""
     c = within(z, -FAR, MISH_HIGH)
@@ -258,7 +258,7 @@ def mish_derivative(z, a):
     return (n * d + FOUR * c * u * (ONE + u)) / (d * d)
 
 
-@kernel
+@kernel_exact
 def mish_second(z, a):
     """wσ (2 + z (1 − σ − 2σt)) with σ = σ(z), t = tanh(ln(1 + eᶻ)), w = 1 − t²."""
     c = within(z, -FAR, MISH_HIGH)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import kernel
+from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.mathfun import reciprocal
 from hotloop.optimizers.base import Optimizer, adam_corrections, check_betas
 from hotloop.schedules import ScheduleFunction
@@ -374,7 +374,7 @@ class AdaBelief(_TwoAverages):
         return adam_corrections(steps, self.rates(steps), self.betas)
 
 
-@kernel
+@kernel_exact
 def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
     """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections."""
     number = theta.dtype.type
@@ -387,7 +387,7 @@ def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps)
         theta[i] = rest * theta[i] - eta * m[i] * reciprocal(np.sqrt(v[i]) * correction + epsilon)
 
 
-@kernel
+@kernel_exact
 def amsgrad_step(theta, grad, m, v, largest, rate, root_correction, kept, beta1, beta2, eps):
     """A step of `Adam` or `AdamW` with `amsgrad`."""
     number = theta.dtype.type
@@ -401,7 +401,7 @@ def amsgrad_step(theta, grad, m, v, largest, rate, root_correction, kept, beta1,
         theta[i] = rest * theta[i] - eta * m[i] * reciprocal(np.sqrt(largest[i]) * correction + epsilon)
 
 
-@kernel
+@kernel_exact
 def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
     """A step of `Adamax`."""
     number = theta.dtype.type
@@ -414,7 +414,7 @@ def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
         theta[i] -= eta * m[i] / u[i]
 
 
-@kernel
+@kernel_exact
 def nadam_step(theta, grad, m, v, rate_of_g, root_correction, rate_of_m, beta1, beta2, eps):
     """A step of `NAdam`."""
     number = theta.dtype.type
@@ -429,7 +429,7 @@ def nadam_step(theta, grad, m, v, rate_of_g, root_correction, rate_of_m, beta1, 
         theta[i] -= (eta_g * g + eta_m * m[i]) * reciprocal(np.sqrt(v[i]) * correction + epsilon)
 
 
-@kernel
+@kernel_exact
 def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
     """A step of `RAdam`; `rectified` is 0 while the division waits."""
     number = theta.dtype.type
@@ -447,7 +447,7 @@ def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
             theta[i] -= factor * m[i] * reciprocal(np.sqrt(v[i]) + epsilon)
 
 
-@kernel
+@kernel_exact
 def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
     """A step of `AdaBelief`."""
     number = theta.dtype.type

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import kernel
+from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.mathfun import reciprocal
 from hotloop.optimizers.base import Optimizer
 from hotloop.schedules import ScheduleFunction
@@ -179,7 +179,7 @@ class RMSprop(Optimizer):
         return (self.alpha, self.eps, self.momentum, float(self.centered))
 
 
-@kernel
+@kernel_exact
 def adagrad_step(theta, grad, r, rate, initial, eps):
     """A step of `Adagrad`; the state starts at 0, so the initial value is added here."""
     number = theta.dtype.type
@@ -190,7 +190,7 @@ def adagrad_step(theta, grad, r, rate, initial, eps):
         theta[i] -= eta * g * reciprocal(np.sqrt(start + r[i]) + epsilon)
 
 
-@kernel
+@kernel_exact
 def adadelta_step(theta, grad, s, u, rate, rho, eps):
     """A step of `Adadelta`."""
     number = theta.dtype.type
@@ -203,7 +203,7 @@ def adadelta_step(theta, grad, s, u, rate, rho, eps):
         theta[i] -= eta * update
 
 
-@kernel
+@kernel_exact
 def rmsprop_step(theta, grad, s, v, mean, rate, alpha, eps, momentum, centered):
     """A step of `RMSprop`: s, momentum v, and the mean of the gradient if it is centred."""
     number = theta.dtype.type

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import kernel
+from hotloop._jit import kernel, kernel_exact
 from hotloop.errors import InvalidValueError
 from hotloop.optimizers.base import Optimizer
 from hotloop.schedules import ScheduleFunction
@@ -72,7 +72,7 @@ class SGD(Optimizer):
         return (self.momentum, float(self.nesterov))
 
 
-@kernel
+@kernel_exact
 def gradient_step(theta, grad, rate):
     """θ ← θ − η g."""
     eta = theta.dtype.type(rate)
@@ -80,7 +80,7 @@ def gradient_step(theta, grad, rate):
         theta[i] -= eta * grad[i]
 
 
-@kernel
+@kernel_exact
 def momentum_step(theta, grad, v, rate, momentum, nesterov):
     """v ← ρ v + g; θ ← θ − η v, or with Nesterov's look-ahead θ ← θ − η (g + ρ v)."""
     eta = theta.dtype.type(rate)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_number
-from hotloop._jit import kernel
+from hotloop._jit import kernel, kernel_exact
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.optimizers.base import Optimizer, check_betas
 from hotloop.schedules import ScheduleFunction
@@ -145,7 +145,7 @@ def sign(x):
     return ONE if x > ZERO else (-ONE if x < ZERO else x)
 
 
-@kernel
+@kernel_exact
 def rprop_step(theta, grad, before, size, first, down, up, least, largest):
     """A step of `Rprop`; `before` is the gradient of the step before, 0 where the sign changed."""
     number = theta.dtype.type
@@ -160,7 +160,7 @@ def rprop_step(theta, grad, before, size, first, down, up, least, largest):
         before[i], size[i] = g, eta
 
 
-@kernel
+@kernel_exact
 def lion_step(theta, grad, m, rate, beta1, beta2, weight_decay):
     """A step of `Lion`."""
     number = theta.dtype.type
