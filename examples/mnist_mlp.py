@@ -16,11 +16,11 @@ import numpy as np
 
 import hotloop as hl
 
-OPTIMIZERS = {
-    "adam": lambda lr: hl.Adam(lr or 1e-3),
-    "sgd": lambda lr: hl.SGD(lr or 0.1),
-    "momentum": lambda lr: hl.SGD(lr or 0.05, momentum=0.9),
-    "nesterov": lambda lr: hl.SGD(lr or 0.05, momentum=0.9, nesterov=True),
+OPTIMIZERS = {  # class, default learning rate, options
+    "adam": (hl.Adam, 1e-3, {}),
+    "sgd": (hl.SGD, 0.1, {}),
+    "momentum": (hl.SGD, 0.05, {"momentum": 0.9}),
+    "nesterov": (hl.SGD, 0.05, {"momentum": 0.9, "nesterov": True}),
 }
 
 
@@ -96,10 +96,11 @@ def main():
     name, (X, y), (X_test, y_test) = load_digits(options.data, options.seed)
     layers = [hl.Dense(units, "relu") for units in options.hidden] + [hl.Dense(10)]
     model = hl.Sequential(layers, input_dim=784, seed=options.seed, uint8_scale=1 / 255)
+    kind, default_lr, more = OPTIMIZERS[options.optimizer]
     trainer = hl.Trainer(
         model,
         loss="softmax_cross_entropy",
-        optimizer=OPTIMIZERS[options.optimizer](options.lr),
+        optimizer=kind(default_lr if options.lr is None else options.lr, **more),
         batch_size=options.batch_size,
         seed=options.seed,
         n_threads=options.threads,
@@ -110,6 +111,8 @@ def main():
     start = time.perf_counter()
     history = trainer.fit(X, y, epochs=options.epochs, validation_data=(X_test, y_test), progress=True)
     seconds = time.perf_counter() - start
+    if not history.epochs:
+        raise SystemExit("interrupted before the first epoch was complete")
 
     accuracy = history["val_accuracy"][-1]
     rows = history.epochs * len(X) / seconds

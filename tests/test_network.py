@@ -6,8 +6,8 @@ import pytest
 import hotloop as hl
 import reference
 from hotloop._jit import COMPILED
-from hotloop.engine.loop import Update, deltas
-from hotloop.engine.network import add_gradient, descend, forward
+from hotloop.engine.loop import Update
+from hotloop.engine.network import add_gradient, backward, descend, forward, loss_rows
 from hotloop.engine.table import DELTA, N_OUT, VALUE
 from hotloop.losses import LOSSES
 from hotloop.objective import Objective
@@ -85,7 +85,10 @@ class Engine:
 
     def deltas(self, loss, x, targets, weights, scale):
         criterion = LOSSES[loss].criterion()
-        deltas(self.net, self.theta, x.reshape(-1), targets, weights, criterion, scale, 0, 1, self.panel)
+        x, n = x.reshape(-1), len(weights)
+        forward(self.net, self.theta, x, 0, n, self.panel)
+        loss_rows(self.net, criterion, targets, weights, 0, n, scale)
+        backward(self.net, self.theta, x, 0, n, self.panel)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -457,3 +457,28 @@ def test_the_example_of_the_notes():
     """``notes/004``: w² + 4w + 4 from 0 with the rate 0.4."""
     path = walk(hl.SGD(0.4), lambda w: 2 * w + 4, [0.0], 4)
     np.testing.assert_allclose(path.ravel(), [-1.6, -1.92, -1.984, -1.9968], rtol=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", [hl.NAdam(), hl.NAdam(betas=(0.0, 0.9)), hl.NAdam(betas=(0.999, 0.9))])
+def test_far_steps_of_nadam_cost_no_more_and_are_the_same(optimizer):
+    """The product of the momenta of all steps so far vanishes, so it need not be taken to the end."""
+    t = np.arange(1, 200_003)
+    mu = optimizer.betas[0] * (1 - 0.5 * 0.96 ** (t * optimizer.momentum_decay))
+    product = np.cumprod(mu)
+    for first in (0, 7, 300, 199_990):
+        steps = np.arange(first, first + 10)
+        scalars = optimizer.scalars(steps)
+        np.testing.assert_allclose(scalars[:, 0], 2e-3 * (1 - mu[steps]) / (1 - product[steps]), rtol=1e-13)
+        np.testing.assert_allclose(scalars[:, 2], 2e-3 * mu[steps + 1] / (1 - product[steps + 1]), rtol=1e-13)
+    assert optimizer.scalars(np.arange(10**15, 10**15 + 2)).shape == (2, 3)
+    assert optimizer.scalars(np.arange(0)).shape == (0, 3)
+
+
+def test_state_takes_no_more_slots_than_are_used():
+    assert [hl.RMSprop().slots, hl.RMSprop(momentum=0.5).slots, hl.RMSprop(centered=True).slots] == [1, 2, 2]
+    assert [hl.SGD().slots, hl.SGD(momentum=0.5).slots, hl.Adam().slots, hl.Adam(amsgrad=True).slots] == [
+        0,
+        1,
+        2,
+        3,
+    ]

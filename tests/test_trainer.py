@@ -651,3 +651,42 @@ def test_training_takes_at_most_8_times_theta(early):
     peak = peak_of(run)
     print(f"{peak / size:.2f} times θ")
     assert peak < 8 * size + 12 * MEGABYTE
+
+
+def test_a_block_that_breaks_off_leaves_the_weights_from_before_it(monkeypatch):
+    """A second Ctrl-C may arrive when some threads of a block have run and others have not."""
+    X, y = np.ones((8, 2)), np.zeros(8)
+    trainer = hl.Trainer(net(2, 1, dtype="float64"), loss="mse", optimizer=hl.SGD(0.01, momentum=0.5))
+    trainer.fit(X, y, epochs=1)
+    before, state = trainer.model.theta.copy(), trainer._stepper.state.copy()
+
+    def break_off(*arguments):
+        trainer.model.theta[:] = 7
+        trainer._stepper.state[:] = 7
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer._stepper, "compile", lambda *arguments: None)
+    monkeypatch.setattr(trainer._stepper, "_run", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(trainer.model.theta, before)
+    np.testing.assert_array_equal(trainer._stepper.state, state)
+    assert trainer.step == 1
+
+
+def test_labels_may_change_after_they_were_checked():
+    """Kernels use them as indices: what counts is what was checked."""
+    X, y = np.ones((8, 2)), np.zeros(8, int)
+    objective = hl.Objective(net(2, 3, dtype="float64"), X, y, loss="softmax_cross_entropy")
+    theta = objective.model.theta
+    before = objective.value(theta)
+    y[:] = 10**9
+    assert objective.value(theta) == before
+
+
+def test_weights_that_are_not_finite_hit_nothing():
+    trainer = hl.Trainer(net(2, 3, dtype="float64"), loss="softmax_cross_entropy")
+    trainer.model.theta[:] = np.nan
+    found = trainer.evaluate(np.ones((4, 2)), np.arange(4) % 3)
+    assert np.isnan(found["loss"])
+    assert found["accuracy"] == 0

@@ -5,7 +5,7 @@
 >>> trainer = hl.Trainer(model, loss="softmax_cross_entropy", optimizer=hl.Adam(1e-3))
 """
 
-from hotloop import data, initializers, losses
+from hotloop import data, errors, initializers, losses
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
 from hotloop.callbacks import Callback, EarlyStopping
 from hotloop.errors import HotloopError
@@ -75,6 +75,7 @@ __all__ = [
     "Warmup",
     "check_gradient",
     "data",
+    "errors",
     "initializers",
     "losses",
 ]

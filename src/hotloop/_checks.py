@@ -115,7 +115,8 @@ def check_labels(y: Any, name: str, n_rows: int, n_classes: int) -> NDArray[Any]
             f"{name}: class labels must be integers, got dtype {array.dtype}; "
             "convert with y.astype(int), or map names with np.unique(y, return_inverse=True)"
         )
-    array = _column(array, name, n_rows)
+    # A copy: kernels use labels as indices, so nobody may change them after this check.
+    array = np.array(_column(array, name, n_rows))
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= n_classes:
         raise InvalidValueError(
@@ -219,7 +220,7 @@ def check_weights(weights: Any, name: str, n_rows: int, dtype: np.dtype[Any]) ->
     _check_finite(array, name, dtype)
     if array.min() < 0:
         raise InvalidValueError(f"{name}: weights must be at least 0, found {array.min()}")
-    if array.max() == 0:
+    if array.max() < np.finfo(dtype).tiny:
         raise InvalidValueError(f"{name}: all weights are 0; at least one must be above")
     return array
 

@@ -67,9 +67,10 @@ def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool =
     dispatcher = njit(fastmath=flags, error_model="numpy", nogil=True, _nrt=False, forceinline=inline)(
         function
     )
-    # No folder, or a numba whose cache looks different: go on uncached.
-    with contextlib.suppress(Exception):
+    try:
         dispatcher._cache = KernelCache(function)
+    except Exception:  # no folder can be written, or numba's cache looks different: go on uncached
+        dispatcher._cache = NoCache()
     return dispatcher
 
 
@@ -124,7 +125,8 @@ def _cache_root() -> Path:
 @functools.cache
 def _announce() -> None:
     """Say, once a process, why the first step takes a while."""
-    print("hotloop: compiling kernels for this processor, once (about 10 s) ...", file=sys.stderr, flush=True)
+    keeps = "once" if cache_folder() else "not kept, since no cache folder can be written"
+    print(f"hotloop: compiling kernels for this processor, {keeps} ...", file=sys.stderr, flush=True)
 
 
 class _Locator(caching._CacheLocator):  # type: ignore[misc]
@@ -152,6 +154,14 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
 
 class _CacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (_Locator,)
+
+
+class NoCache(caching.NullCache):  # type: ignore[misc]
+    """Keeps nothing, but says why there is a wait."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        """Nothing is there."""
+        _announce()
 
 
 class KernelCache(caching.FunctionCache):  # type: ignore[misc]

@@ -1,5 +1,15 @@
 """Everything hotloop raises on purpose is a `HotloopError` and also the built-in a Python user expects."""
 
+__all__ = [
+    "DivergenceError",
+    "DownloadError",
+    "FileFormatError",
+    "HotloopError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "NotFoundError",
+]
+
 
 class HotloopError(Exception):
     """Base of every error that hotloop raises on purpose."""
@@ -41,7 +51,3 @@ class DivergenceError(HotloopError, ArithmeticError):
 
     def __reduce__(self) -> tuple[type, tuple[str, int, int]]:
         return type(self), (str(self), self.epoch, self.step)
-
-
-class MissingExtraError(HotloopError, ImportError):
-    """An optional dependency is not installed."""

@@ -76,7 +76,7 @@ class Objective:
         )  # fmt: skip
         n = len(self._samples)
         batch = min(self.batch_size, n)
-        per_block = max(1, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize * batch)) * batch
+        per_block = max(1, BLOCK_BYTES // (self._samples.row_bytes(model.dtype) * batch)) * batch
         self._net = model.bind(batch, self.n_threads)
         self._block = self._samples.empty_block(min(per_block, n), model.dtype)
         self._theta = aligned_zeros(self.size, model.dtype)

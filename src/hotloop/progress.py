@@ -13,6 +13,7 @@ class Progress:
 
     def __init__(self, shown: bool, epochs: int, rows: int):
         self._epochs = epochs
+        self._shown: dict[str, float] = {}  # numbers of validation stay until the next ones
         self._bar = tqdm(total=epochs * rows, unit=" rows", unit_scale=True, disable=not shown)
 
     def __enter__(self) -> "Progress":
@@ -31,5 +32,6 @@ class Progress:
         """Move on by `rows`, with the numbers so far."""
         if self._bar.disable:
             return
-        self._bar.set_postfix({name: f"{value:.4f}" for name, value in logs.items()}, refresh=False)
+        self._shown |= logs
+        self._bar.set_postfix({name: f"{value:.4f}" for name, value in self._shown.items()}, refresh=False)
         self._bar.update(rows)

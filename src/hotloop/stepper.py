@@ -55,7 +55,11 @@ class Stepper:
         n_steps = -(-len(block.weights) // batch_size)
         scalars = self._optimizer.scalars(np.arange(self.steps_done, self.steps_done + n_steps))
         self._kept_theta[:], self._kept_state[:] = self._model.theta, self._state
-        done, sums = self._run(net, block, scalars, batch_size, team)
+        try:
+            done, sums = self._run(net, block, scalars, batch_size, team)
+        except BaseException:  # a second Ctrl-C, say: the block may be half done
+            self._model.theta[:], self._state[:] = self._kept_theta, self._kept_state
+            raise
         failed = None
         if done < n_steps or not self._is_finite():
             failed = self._return_to_finite(net, block, scalars, batch_size, team, min(done, n_steps - 1))

@@ -202,6 +202,8 @@ class Trainer:
         with Team(self.n_threads) as team:
             session = _Session(self.model, samples, batch_size, team)
             self._stepper.compile(session.net, session.block)
+            if validation is not None:
+                self._evaluate(validation.first(1), Team(1))  # compiles
             with Progress(progress, epochs, len(samples)) as session.bar, InterruptFlag() as interrupt:
                 for callback in callbacks:
                     callback.on_fit_begin(self)
@@ -281,7 +283,8 @@ class Trainer:
     def load(cls, path: str | os.PathLike[str]) -> "Trainer":
         """Read a trainer that `save` wrote; its `fit` goes on, bit for bit, as if it had not stopped.
 
-        Callbacks are not part of it: an `EarlyStopping` starts anew.
+        Callbacks are not part of it: an `EarlyStopping` starts anew. ``n_threads`` is that of the file; set
+        ``trainer.n_threads`` for another machine, it changes no result.
 
         Raises
         ------
@@ -409,7 +412,7 @@ class Trainer:
         """Means over the samples, or None if it was interrupted. They do not depend on the threads."""
         model, n = self.model, len(samples)
         net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
-        rows = min(n, PREDICT_BATCH * batches_a_block(model, PREDICT_BATCH, FORWARD_FLOPS))
+        rows = min(n, PREDICT_BATCH * batches_a_block(model, samples, PREDICT_BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
         criterion = self.loss.criterion()
         for first in range(0, n, rows):
@@ -427,13 +430,13 @@ class Trainer:
         return means
 
 
-def batches_a_block(model: Sequential, batch_size: int, flops: int) -> int:
+def batches_a_block(model: Sequential, samples: Samples, batch_size: int, flops: int) -> int:
     """Batches that should take about `BLOCK_SECONDS` and fit a block, before anything was measured.
 
     `flops` is the arithmetic of a row for each parameter.
     """
     by_time = BLOCK_SECONDS * SLOW_MACHINE / (flops * model.theta.size * batch_size)
-    by_size = BLOCK_BYTES / (model.input_dim * model.dtype.itemsize * batch_size)
+    by_size = BLOCK_BYTES / (samples.row_bytes(model.dtype) * batch_size)
     return max(1, int(min(by_time, by_size)))
 
 
@@ -445,9 +448,9 @@ class _Session:
     def __init__(self, model: Sequential, samples: Samples, batch_size: int, team: Team):
         self.samples, self.batch_size, self.team = samples, batch_size, team
         steps = -(-len(samples) // batch_size)
-        row_bytes = model.input_dim * model.dtype.itemsize
-        self._most_steps = max(1, min(steps, BLOCK_BYTES // (row_bytes * batch_size)))
-        self._steps = min(self._most_steps, batches_a_block(model, batch_size, STEP_FLOPS))
+        most = BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size)
+        self._most_steps = max(1, min(steps, most))
+        self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
         self.net = model.bind(batch_size, team.n_threads)
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 

@@ -13,7 +13,7 @@ from hotloop.losses import Loss
 __all__ = ["BLOCK_BYTES", "Samples", "check_samples", "stage_rows"]
 
 BLOCK_BYTES = 1 << 22
-"""About how large the features of a block are: they then stay in the second or third cache."""
+"""About how large a block is: they then stay in the second or third cache."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ class Samples:
     def total_weight(self) -> float:
         """Σ weights."""
         return float(len(self) if self.weights is None else self.weights.sum(dtype=np.float64))
+
+    def first(self, n: int) -> "Samples":
+        """The first `n` of them."""
+        weights = None if self.weights is None else self.weights[:n]
+        return Samples(self.features[:n], self.targets[:n], weights, self.scale)
+
+    def row_bytes(self, dtype: np.dtype[Any]) -> int:
+        """What a staged row takes."""
+        return int((self.features.shape[1] + self.targets.shape[1] + 1) * dtype.itemsize)
 
     def empty_block(self, rows: int, dtype: np.dtype[Any]) -> Block:
         """Room for `rows` rows."""

@@ -44,16 +44,9 @@ def train_block(net, block, loss, update, theta, grad, batch_size, sums, tid, n_
     was before it.
     """
     mode = flush_denormals()
-    done = train_steps(net, block, loss, update, theta, grad, batch_size, sums, tid, n_threads, sync)
-    restore_denormals(mode)
-    return done
-
-
-@kernel
-def train_steps(net, block, loss, update, theta, grad, batch_size, sums, tid, n_threads, sync):
-    """The loop itself: see `train_block`."""
     rows, n_in = len(block.weights), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
+    grain, _ = tile_shape(net.work)
     n_steps = (rows + batch_size - 1) // batch_size
     for step in range(n_steps):
         first = step * batch_size
@@ -64,27 +57,22 @@ def train_steps(net, block, loss, update, theta, grad, batch_size, sums, tid, n_
         for i in range(len(weights)):
             weight += weights[i]
         scale = 1.0 / weight if weight > 0.0 else 0.0
-        deltas(net, theta, x, targets, weights, loss, scale, tid, n_threads, panel)
+        lo, hi = share(len(weights), grain, tid, n_threads)
+        forward(net, theta, x, lo, hi, panel)
+        loss_rows(net, loss, targets, weights, lo, hi, scale)
+        backward(net, theta, x, lo, hi, panel)
         barrier(sync, n_threads)
         # Every thread adds up the same numbers in the same order, so all agree whether to go on.
         total, hits = weighted_sums(net, weights)
         if not np.isfinite(total):
-            return step
+            n_steps = step
+            break
         if tid == 0:
             sums[step, 0], sums[step, 1], sums[step, 2] = total, hits, weight
         descend(net, x, len(weights), update, step, theta, grad, tid, n_threads, panel)
         barrier(sync, n_threads)
+    restore_denormals(mode)
     return n_steps
-
-
-@kernel
-def deltas(net, theta, x, targets, weights, loss, scale, tid, n_threads, panel):
-    """Forward, loss and backward for this thread's rows of a minibatch."""
-    grain, _ = tile_shape(net.work)
-    lo, hi = share(len(weights), grain, tid, n_threads)
-    forward(net, theta, x, lo, hi, panel)
-    loss_rows(net, loss, targets, weights, lo, hi, scale)
-    backward(net, theta, x, lo, hi, panel)
 
 
 @kernel
@@ -103,11 +91,15 @@ def gradient_block(net, block, loss, scale, theta, grad, batch_size, sums, tid, 
     """Add ∂/∂θ of scale Σ weight · loss over the block to `grad`, and its sums to `sums`."""
     rows, n_in = len(block.weights), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
+    grain, _ = tile_shape(net.work)
     for first in range(0, rows, batch_size):
         last = min(first + batch_size, rows)
         x = block.x[first * n_in : last * n_in]
         targets, weights = block.targets[first:last], block.weights[first:last]
-        deltas(net, theta, x, targets, weights, loss, scale, tid, n_threads, panel)
+        lo, hi = share(len(weights), grain, tid, n_threads)
+        forward(net, theta, x, lo, hi, panel)
+        loss_rows(net, loss, targets, weights, lo, hi, scale)
+        backward(net, theta, x, lo, hi, panel)
         barrier(sync, n_threads)
         add_gradient(net, x, len(weights), grad, tid, n_threads, panel)
         if tid == 0:

@@ -14,7 +14,6 @@ from hotloop.engine.table import (
     DENSE,
     ELEMENTWISE,
     KERNEL,
-    LINE,
     N_IN,
     N_OUT,
     NONE,
@@ -28,6 +27,8 @@ from hotloop.optimizers import optimizer_step
 
 __all__ = ["add_gradient", "backward", "descend", "forward", "loss_rows"]
 
+BIAS_GRAIN = 64
+"""Biases in a thread's grain: whole cache lines, whatever the dtype."""
 CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
 
@@ -133,7 +134,7 @@ def add_gradient(net, x, n, grad, tid, n_threads, panel):
             lo, hi = share(row[N_IN], grain, tid, n_threads)
             dense_gradient(net, row, source, offset, n, lo, hi, grad, True, panel)
             if row[BIAS] != NONE:
-                lo, hi = share(row[N_OUT], LINE, tid, n_threads)
+                lo, hi = share(row[N_OUT], BIAS_GRAIN, tid, n_threads)
                 bias_gradient(net, row, n, lo, hi, grad, True)
         source, offset = net.work, row[VALUE]
 
@@ -159,7 +160,7 @@ def descend(net, x, n, update, step, theta, grad, tid, n_threads, panel):
                 where = row[KERNEL]
                 optimizer_step(update, step, theta, grad, where + first * n_out, where + last * n_out)
             if row[BIAS] != NONE:
-                lo, hi = share(n_out, LINE, tid, n_threads)
+                lo, hi = share(n_out, BIAS_GRAIN, tid, n_threads)
                 bias_gradient(net, row, n, lo, hi, grad, False)
                 optimizer_step(update, step, theta, grad, row[BIAS] + lo, row[BIAS] + hi)
         source, offset = net.work, row[VALUE]

@@ -56,10 +56,11 @@ class Team:
             try:
                 for _ in range(self.n_threads - 1):
                     self._pool.submit(all_here.wait)
+                all_here.wait()
             except BaseException:
                 all_here.abort()
+                self._pool.shutdown(wait=False)
                 raise
-            all_here.wait()
         return self
 
     def __exit__(

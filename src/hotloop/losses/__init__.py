@@ -161,7 +161,9 @@ def class_hit(outputs, target):
     """1 if the first largest output is the target's class, or its first largest probability."""
     label = int(target[0]) if len(target) == 1 else first_largest(target)
     for j in range(len(outputs)):
-        if outputs[j] > outputs[label] or (outputs[j] == outputs[label] and j < label):
+        # Written so that NaN is a miss.
+        ahead = outputs[label] > outputs[j] or (outputs[label] == outputs[j] and label <= j)
+        if not ahead:
             return 0.0
     return 1.0
 

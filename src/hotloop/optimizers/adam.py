@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -271,14 +271,25 @@ class NAdam(_TwoAverages):
         """The factor of g, 1 / √(1 − β₂ᵗ), and the factor of m."""
         rates = self.rates(steps)
         scalars = adam_corrections(steps, rates, self.betas, columns=3)
-        if len(steps) == 0:
-            return scalars
-        t = np.arange(1, steps[-1] + 3)
-        mu = self.betas[0] * (1.0 - 0.5 * 0.96 ** (t * self.momentum_decay))
-        product = np.cumprod(mu)
-        scalars[:, 0] = rates * (1.0 - mu[steps]) / (1.0 - product[steps])
-        scalars[:, 2] = rates * mu[steps + 1] / (1.0 - product[steps + 1])
+        product, product_next = self._product(steps), self._product(steps + 1)
+        scalars[:, 0] = rates * (1.0 - self._mu(steps + 1)) / (1.0 - product)
+        scalars[:, 2] = rates * self._mu(steps + 2) / (1.0 - product_next)
         return scalars
+
+    def _mu(self, t: NDArray[Any]) -> NDArray[np.float64]:
+        """μₜ, for t counted from 1."""
+        return np.asarray(self.betas[0] * (1.0 - 0.5 * 0.96 ** (t * self.momentum_decay)))
+
+    def _product(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """μ₁ … μₜ for t = step + 1.
+
+        Each μ is at most β₁, so after `vanishes` factors 1 less the product is 1 in float64.
+        """
+        beta1 = self.betas[0]
+        vanishes = 2 if beta1 == 0 else 2 - int(40 / np.log(beta1))
+        last = int(min(steps.max(initial=0), vanishes))
+        product = np.cumprod(self._mu(np.arange(1, last + 2)))
+        return np.asarray(product[np.minimum(steps, last)])
 
 
 @dataclass(frozen=True)
@@ -325,7 +336,7 @@ class RAdam(_TwoAverages):
         beta2, t = self.betas[1], steps + 1.0
         long_run = 2.0 / (1.0 - beta2) - 1.0
         rho = long_run - 2.0 * t * beta2**t / (1.0 - beta2**t)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             ratio = (rho - 4) * (rho - 2) * long_run / ((long_run - 4) * (long_run - 2) * rho)
             scalars[:, 1] = np.where(rho > 5.0, np.sqrt(ratio) / scalars[:, 1], 0.0)
         return scalars

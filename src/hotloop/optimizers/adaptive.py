@@ -165,7 +165,11 @@ class RMSprop(Optimizer):
     centered: bool = False
 
     code: ClassVar[int] = RMSPROP_CODE
-    slots: ClassVar[int] = 3
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """s, v with momentum, and the mean if it is centred."""
+        return 1 + (self.momentum > 0) + self.centered
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,25 +209,22 @@ def adadelta_step(theta, grad, s, u, rate, rho, eps):
 
 @kernel_exact
 def rmsprop_step(theta, grad, s, v, mean, rate, alpha, eps, momentum, centered):
-    """A step of `RMSprop`: s, momentum v, and the mean of the gradient if it is centred."""
+    """A step of `RMSprop`; `v` is used with momentum only, `mean` if it is centred."""
     number = theta.dtype.type
     keep, take, rho = number(alpha), number(1.0 - alpha), number(momentum)
     eta, epsilon = number(rate), number(eps)
-    if centered:
-        for i in range(len(theta)):
-            g = grad[i]
-            s[i] = keep * s[i] + take * g * g
+    for i in range(len(theta)):
+        g = grad[i]
+        s[i] = keep * s[i] + take * g * g
+        variance = s[i]
+        if centered:
             mean[i] += take * (g - mean[i])
-            # Rounding may take the variance below 0.
-            variance = max(s[i] - mean[i] * mean[i], ZERO)
-            v[i] = rho * v[i] + g * reciprocal(np.sqrt(variance) + epsilon)
-            theta[i] -= eta * v[i]
-    else:
-        for i in range(len(theta)):
-            g = grad[i]
-            s[i] = keep * s[i] + take * g * g
-            v[i] = rho * v[i] + g * reciprocal(np.sqrt(s[i]) + epsilon)
-            theta[i] -= eta * v[i]
+            variance = max(s[i] - mean[i] * mean[i], ZERO)  # rounding may take it below 0
+        scaled = g * reciprocal(np.sqrt(variance) + epsilon)
+        if rho > ZERO:
+            v[i] = rho * v[i] + scaled
+            scaled = v[i]
+        theta[i] -= eta * scaled
 
 
 @kernel
@@ -235,8 +236,10 @@ def adaptive_step(code, hyper, scalars, state, theta, grad, lo, hi):
     elif code == ADADELTA_CODE:
         adadelta_step(theta, grad, state[0][lo:hi], state[1][lo:hi], scalars[0], hyper[0], hyper[1])
     elif code == RMSPROP_CODE:
-        s, v, mean = state[0][lo:hi], state[1][lo:hi], state[2][lo:hi]
-        rmsprop_step(theta, grad, s, v, mean, scalars[0], hyper[0], hyper[1], hyper[2], hyper[3] != 0.0)
+        momentum, centered = hyper[2], hyper[3] != 0.0
+        s, mean = state[0][lo:hi], state[len(state) - 1][lo:hi]  # the mean is the last slot, if there is one
+        v = state[1][lo:hi] if momentum > 0.0 else s
+        rmsprop_step(theta, grad, s, v, mean, scalars[0], hyper[0], hyper[1], momentum, centered)
     else:
         return False
     return True
