@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import kernel, kernel_exact
+from hotloop._jit import kernel, kernel_exact, kernel_in_order
 from hotloop.engine.mathfun import reciprocal
 from hotloop.optimizers.base import Optimizer, adam_corrections, check_betas
 from hotloop.schedules import ScheduleFunction
@@ -385,17 +385,24 @@ class AdaBelief(_TwoAverages):
         return adam_corrections(steps, self.rates(steps), self.betas)
 
 
-@kernel_exact
+@kernel_in_order
 def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
-    """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections."""
+    """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections.
+
+    Each line has one product to fuse, so it need not be exact: this is the loop that most training is.
+    """
     number = theta.dtype.type
-    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
-    eta, correction, epsilon, rest = number(rate), number(root_correction), number(eps), number(kept)
+    blend_m, blend_v = number(1.0 - beta1), number(1.0 - beta2)
+    eta, correction, epsilon = number(rate), number(root_correction), number(eps)
+    if kept != 1.0:
+        rest = number(kept)
+        for i in range(len(theta)):
+            theta[i] *= rest
     for i in range(len(theta)):
         g = grad[i]
-        m[i] += blend * (g - m[i])
-        v[i] = keep * v[i] + take * g * g
-        theta[i] = rest * theta[i] - eta * m[i] * reciprocal(np.sqrt(v[i]) * correction + epsilon)
+        m[i] += blend_m * (g - m[i])
+        v[i] += blend_v * (g * g - v[i])
+        theta[i] -= eta * m[i] * reciprocal(np.sqrt(v[i]) * correction + epsilon)
 
 
 @kernel_exact
