@@ -439,7 +439,7 @@ def test_weights_that_are_not_finite_are_an_error(spoil):
         "    hl.Trainer(model, loss='softmax_cross_entropy').fit(*classes(), callbacks=Spoiler())\n"
         "except hl.HotloopError as error:\n"
         "    print('refused:', error)\n",
-        timeout=10,
+        timeout=60,
     )
     assert found.stdout.startswith("refused: "), found.stderr
 
