@@ -1,8 +1,8 @@
 """Flush denormal numbers to zero while training.
 
 The momentum of a unit that has died decays into the denormal range and stays there; each operation
-on such a number costs the processor some 150 cycles. A 20-64-64-2 network with dead units took 1.4
-times as long a step. The mode belongs to the thread, so the entry kernel sets it and puts it back.
+on such a number takes the processor's slow path, which small networks with dead units feel. The mode
+belongs to the thread, so the entry kernel sets it and puts it back.
 """
 
 from typing import Any

@@ -263,10 +263,6 @@ class NAdam(_TwoAverages):
         super().__post_init__()
         check_number(self.momentum_decay, "momentum_decay", low=0.0)
 
-    def hyper(self) -> tuple[float, ...]:
-        """(β₁, β₂, ε)."""
-        return (*self.betas, self.eps)
-
     def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The factor of g, 1 / √(1 − β₂ᵗ), and the factor of m."""
         rates = self.rates(steps)
