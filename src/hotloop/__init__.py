@@ -5,6 +5,9 @@
 >>> trainer = hl.Trainer(model, loss="softmax_cross_entropy", optimizer=hl.Adam(1e-3))
 """
 
+import importlib
+from typing import Any
+
 from hotloop import data, errors, initializers, losses
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
 from hotloop.callbacks import Callback, EarlyStopping
@@ -81,3 +84,18 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_ESTIMATORS: dict[str, str] = {}
+"""Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module 'hotloop' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hotloop.estimators.{_ESTIMATORS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ESTIMATORS})

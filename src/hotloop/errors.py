@@ -7,6 +7,7 @@ __all__ = [
     "HotloopError",
     "InvalidTypeError",
     "InvalidValueError",
+    "MissingExtraError",
     "NotFoundError",
 ]
 
@@ -33,6 +34,10 @@ class NotFoundError(HotloopError, FileNotFoundError):
 
 class DownloadError(HotloopError, OSError):
     """A data set could not be fetched."""
+
+
+class MissingExtraError(HotloopError, ImportError):
+    """A package is missing that only some parts of hotloop need; the message has the command."""
 
 
 class DivergenceError(HotloopError, ArithmeticError):
