@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hotloop as hl
+from hotloop.engine.loop import Update
 
 SOURCE = Path(hl.__file__).parent
 
@@ -135,6 +136,25 @@ def read_only(array):
     array = array.copy()
     array.flags.writeable = False
     return array
+
+
+def scalars_of(optimizer, steps):
+    """The numbers that the optimizer's kernel reads in each step."""
+    return optimizer.scalars(steps, optimizer.rates(steps))
+
+
+def update_of(optimizer, n_steps, state, **others):
+    """An optimizer as the kernels take it, for the first steps; `others` are fields of an `Update`."""
+    steps = np.arange(n_steps)
+    plain = {"clip_norm": 0.0, "clip_value": 0.0, "needs_norm": 0, "average_rates": np.zeros(n_steps)}
+    return Update(
+        code=optimizer.code,
+        hyper=np.array(optimizer.hyper(), np.float64),
+        scalars=scalars_of(optimizer, steps)[None],
+        rates=optimizer.rates(steps)[None],
+        state=state,
+        **plain | {"average": np.empty(0, state.dtype)} | others,
+    )
 
 
 LAYOUTS = {  # the same numbers, held in other ways: function of (C-ordered float32 array, path of a new file)

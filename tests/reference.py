@@ -389,10 +389,39 @@ def lion(o, theta, rates):
     yield change
 
 
+def schedule_free_sgd(o, theta, rates):
+    z, x, change = theta, theta, None
+    for rate, share in zip(rates, averaging(o, rates), strict=True):
+        y, g = yield change
+        z = z - rate * (g + o.weight_decay * y)
+        x = (1 - share) * x + share * z
+        change = (1 - o.momentum) * z + o.momentum * x - y
+    yield change
+
+
+def schedule_free_adamw(o, theta, rates):
+    z, x, v, change = theta, theta, 0.0, None
+    for t, (rate, share) in enumerate(zip(rates, averaging(o, rates), strict=True), start=1):
+        y, g = yield change
+        v = o.betas[1] * v + (1 - o.betas[1]) * g**2
+        scaled = g / (np.sqrt(v / (1 - o.betas[1] ** t)) + o.eps)
+        z = z - rate * (scaled + o.weight_decay * y)
+        x = (1 - share) * x + share * z
+        change = (1 - o.betas[0]) * z + o.betas[0] * x - y
+    yield change
+
+
+def averaging(o, rates):
+    """How much of z goes into the average, for each step."""
+    weights = [t**o.r * max(rates[:t]) ** o.weight_lr_power for t in range(1, len(rates) + 1)]
+    return [w / sum(weights[:t]) if w else 0.0 for t, w in enumerate(weights, start=1)]
+
+
 OPTIMIZERS = {
     "SGD": sgd, "Adam": adam, "AdamW": adamw, "Adamax": adamax, "NAdam": nadam, "RAdam": radam,
     "AdaBelief": adabelief, "Adagrad": adagrad, "Adadelta": adadelta, "RMSprop": rmsprop,
     "Rprop": rprop, "Lion": lion,
+    "ScheduleFreeSGD": schedule_free_sgd, "ScheduleFreeAdamW": schedule_free_adamw,
 }  # fmt: skip
 
 

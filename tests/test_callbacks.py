@@ -173,7 +173,7 @@ def test_an_unknown_column_is_an_error_that_lists_the_known(monitor):
     before = trainer.model.theta.copy()
     with refuses(ValueError, "monitor") as caught:
         trainer.fit(X, Y, callbacks=[recorder, hl.EarlyStopping(monitor)])
-    assert "['accuracy', 'loss']" in str(caught.value)
+    assert "['accuracy', 'loss', 'lr']" in str(caught.value)
     assert "1" not in recorder.calls
     np.testing.assert_array_equal(trainer.model.theta, before)
 

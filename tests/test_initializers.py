@@ -30,7 +30,7 @@ def layer(init, bias_init="zeros", activation="identity", n_in=N_IN, units=UNITS
     """(kernel, bias) of a new layer."""
     dense = hl.Dense(units, activation, kernel_init=init, bias_init=bias_init)
     model = hl.Sequential([dense], input_dim=n_in, dtype="float64", seed=seed)
-    return tuple(model.parameters().values())
+    return tuple(model.parameters().values())[:2]
 
 
 def test_every_member_is_tested():

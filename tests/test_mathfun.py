@@ -119,7 +119,7 @@ ACCURACY = [
     ("tanh", "float32", -20.0, 20.0, 3e-7),
     ("sigmoid", "float32", -87.0, 100.0, 2.5e-7),
     ("softplus", "float32", -87.0, 1000.0, 2.4e-7),
-    ("normal_cdf", "float32", -12.9, 20.0, 4.5e-7),
+    ("normal_cdf", "float32", -12.9, 20.0, 2.8e-7),
     ("normal_pdf", "float32", -13.0, 13.0, 2e-7),
     ("expm1", "float64", -100.0, 709.7, 4 * np.finfo(np.float64).eps),
     ("softplus", "float64", -708.0, 1000.0, 4 * np.finfo(np.float64).eps),

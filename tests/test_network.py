@@ -6,14 +6,18 @@ import pytest
 import hotloop as hl
 import reference
 from hotloop._jit import COMPILED
+from hotloop.engine.descent import add_gradient, descend
 from hotloop.engine.loop import Update
-from hotloop.engine.network import add_gradient, backward, descend, forward, loss_rows
-from hotloop.engine.table import DELTA, N_OUT, VALUE
+from hotloop.engine.network import backward, forward, loss_rows
+from hotloop.engine.table import DELTA, N_OUT, PREDICTION, VALUE, Mode
+from hotloop.engine.team import SYNC_SIZE, Crew
 from hotloop.losses import LOSSES
 from hotloop.objective import Objective
 
 pytestmark = pytest.mark.kernels
 
+ALONE = Crew(0, 1, np.zeros(SYNC_SIZE, np.int64))
+TRAINING = Mode(1, 0, 0)
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 FLOATS = list(TOLERANCE)
 
@@ -86,9 +90,9 @@ class Engine:
     def deltas(self, loss, x, targets, weights, scale):
         criterion = LOSSES[loss].criterion()
         x, n = x.reshape(-1), len(weights)
-        forward(self.net, self.theta, x, 0, n, self.panel)
-        loss_rows(self.net, criterion, targets, weights, 0, n, scale)
-        backward(self.net, self.theta, x, 0, n, self.panel)
+        forward(self.net, self.theta, x, n, TRAINING, ALONE, self.panel)
+        loss_rows(self.net, criterion, targets, weights, scale, ALONE)
+        backward(self.net, self.theta, x, n, TRAINING, ALONE, self.panel)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -137,9 +141,9 @@ def test_values_deltas_and_gradient_of_the_engine(name, loss, dtype):
 
     expected = reference.gradient(model.layers, loss, model.theta, x, targets, weights)
     grad = np.zeros(model.theta.size, dtype)
-    add_gradient(engine.net, x.reshape(-1), n, grad, 0, 1, engine.panel)
+    add_gradient(engine.net, x.reshape(-1), n, grad, ALONE, engine.panel)
     close(grad, expected, dtype)
-    add_gradient(engine.net, x.reshape(-1), n, grad, 0, 1, engine.panel)
+    add_gradient(engine.net, x.reshape(-1), n, grad, ALONE, engine.panel)
     close(grad, 2 * expected, dtype)
 
 
@@ -153,33 +157,44 @@ def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
     expected = reference.gradient(model.layers, "mse", before, x, targets, weights)
     engine.deltas("mse", x, targets, weights, scale)
     update = Update(
-        hl.SGD.code,
-        np.array(hl.SGD(rate).hyper()),
-        np.array([[rate]]),
-        np.empty((0, model.theta.size), dtype),
+        code=hl.SGD.code,
+        hyper=np.array(hl.SGD(rate).hyper()),
+        scalars=np.array([[[rate]]]),
+        rates=np.array([[rate]]),
+        state=np.empty((0, model.theta.size), dtype),
+        clip_norm=0.0,
+        clip_value=0.0,
+        needs_norm=0,
+        average=np.empty(0, dtype),
+        average_rates=np.zeros(1),
     )
     grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
-    descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, 0, 1, engine.panel)
+    descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, ALONE, engine.panel)
     close(before.astype(float) - model.theta, rate * expected, dtype)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rows_do_not_see_each_other(name):
-    """Forward of rows lo:hi writes those rows and reads no other."""
-    n, lo, hi = (14, 3, 9) if COMPILED else (4, 1, 3)
-    model, x, _, _ = problem(name, "mse", n)
+    """Forward of the second of three threads writes its rows and reads no other."""
+    model, x, _, _ = problem(name, "mse", 30)
+    n, second = len(x), Crew(1, 3, ALONE.sync)
     whole, part = Engine(model, n), Engine(model, n)
-    forward(whole.net, model.theta, x.reshape(-1), 0, n, whole.panel)
-    x_part = np.full_like(x, np.nan)
-    x_part[lo:hi] = x[lo:hi]
-    for k in range(len(part.net.table)):
-        part.rows(VALUE, n, k)[...] = -7.0
-    forward(part.net, model.theta, x_part.reshape(-1), lo, hi, part.panel)
+    forward(whole.net, model.theta, x.reshape(-1), n, PREDICTION, ALONE, whole.panel)
+
+    def of_the_second(x):
+        for k in range(len(part.net.table)):
+            part.rows(VALUE, n, k)[...] = -7.0
+        forward(part.net, model.theta, x.reshape(-1), n, PREDICTION, second, part.panel)
+
+    of_the_second(x)
+    its = (part.rows(VALUE, n) != -7.0).any(axis=1)
+    assert 0 < its.sum() < n
+    of_the_second(np.where(its[:, None], x, np.nan))
     for k in range(len(part.net.table)):
         np.testing.assert_allclose(
-            part.rows(VALUE, n, k)[lo:hi], whole.rows(VALUE, n, k)[lo:hi], rtol=1e-14, atol=1e-15
+            part.rows(VALUE, n, k)[its], whole.rows(VALUE, n, k)[its], rtol=1e-14, atol=1e-15
         )
-        assert np.all(np.delete(part.rows(VALUE, n, k), np.s_[lo:hi], axis=0) == -7.0)
+        assert np.all(part.rows(VALUE, n, k)[~its] == -7.0)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -8,10 +8,10 @@ import pytest
 
 import hotloop as hl
 import reference
+from helpers import scalars_of, update_of
 from hotloop._jit import COMPILED, FLAGS
-from hotloop.engine.loop import Update
 from hotloop.errors import HotloopError, InvalidTypeError, InvalidValueError
-from hotloop.optimizers import adam, adaptive, optimizer_step, sgd, sign
+from hotloop.optimizers import adam, adaptive, optimizer_step, schedulefree, sgd, sign
 
 STEPS = 40
 
@@ -72,6 +72,17 @@ VARIANTS = {
     ),
     "Lion": (hl.Lion(0.02), None),
     "Lion with a decay": (hl.Lion(decay, weight_decay=0.2), None),
+    "ScheduleFreeSGD": (hl.ScheduleFreeSGD(0.05), None),
+    "ScheduleFreeSGD with a schedule": (hl.ScheduleFreeSGD(decay, momentum=0.0), None),
+    "ScheduleFreeSGD with other numbers": (
+        hl.ScheduleFreeSGD(0.1, momentum=0.7, weight_decay=0.1, warmup_steps=7, r=0.5, weight_lr_power=1),
+        None,
+    ),
+    "ScheduleFreeAdamW": (hl.ScheduleFreeAdamW(0.05), None),
+    "ScheduleFreeAdamW with a schedule": (hl.ScheduleFreeAdamW(decay, betas=(0.5, 0.9), eps=1e-3), None),
+    "ScheduleFreeAdamW with other numbers": (
+        hl.ScheduleFreeAdamW(0.1, weight_decay=0.1, warmup_steps=7, r=0.5, weight_lr_power=1), None,
+    ),
 }  # fmt: skip
 WITH_PYTORCH = [name for name, (_, peer) in VARIANTS.items() if peer]
 
@@ -92,19 +103,20 @@ def torch_twin(torch, name, parameters):
     return getattr(torch.optim, peer)(parameters, lr=float(rate), **arguments)
 
 
-def walk(optimizer, gradient_of, theta, n_steps, *, dtype="float64", cuts=()):
-    """θ after each step, by the kernel; `cuts` split [0, θ.size) as threads do."""
+def walk(optimizer, gradient_of, theta, n_steps, *, dtype="float64", cuts=(), predicting=False):
+    """θ after each step, by the kernel, or what predicts; `cuts` split [0, θ.size) as threads do."""
     theta = np.array(theta, dtype)
     edges = [0, *cuts, theta.size]
     state = np.zeros((optimizer.slots, theta.size), dtype)
-    hyper = np.array(optimizer.hyper(), np.float64)
-    update = Update(optimizer.code, hyper, optimizer.scalars(np.arange(n_steps)), state)
+    update = update_of(optimizer, n_steps, state)
     path = []
     for step in range(n_steps):
         grad = np.array(gradient_of(theta), dtype)
         for lo, hi in itertools.pairwise(edges):
-            optimizer_step(update, step, theta, grad, lo, hi)
+            optimizer_step(update, 0, step, theta, grad, lo, hi)
         path.append(theta.copy())
+        if predicting:
+            optimizer.to_evaluation(path[-1], state, step + 1)
     return np.array(path)
 
 
@@ -191,8 +203,7 @@ def test_splitting_the_range_changes_nothing(name, dtype):
 def test_only_its_range_is_touched(name):
     (optimizer, _), theta, grad = VARIANTS[name], np.ones(10), np.ones(10)
     state = np.zeros((max(optimizer.slots, 1), 10))
-    update = Update(optimizer.code, np.array(optimizer.hyper()), optimizer.scalars(np.arange(1)), state)
-    optimizer_step(update, 0, theta, grad, 3, 7)
+    optimizer_step(update_of(optimizer, 1, state), 0, 0, theta, grad, 3, 7)
     np.testing.assert_array_equal(theta != 1, [False] * 3 + [True] * 4 + [False] * 3)
     assert not state[:, [0, 1, 2, 7, 8, 9]].any()
     np.testing.assert_array_equal(grad, 1)
@@ -276,6 +287,8 @@ STEPS_NEEDED = [
     (hl.RMSprop, (0.1, 1), (0.01, 440), (0.003, 1475), (0.01, 468), (0.003, 724)),
     (hl.Rprop, (0.3, 29), (3, 31), (0.01, 140), (0.3, 15), (0.1, 16)),
     (hl.Lion, None, (0.01, 762), None, (0.01, 644), (0.003, 552)),
+    (hl.ScheduleFreeSGD, (0.3, 231), (10, 22), (0.03, 712), (10, 19), (1, 63)),
+    (hl.ScheduleFreeAdamW, (0.3, 61), (1, 49), (0.3, 285), (1, 36), (0.3, 27)),
 ]  # fmt: skip
 CASES = [
     (make(cell[0]), problem, cell[1])
@@ -292,7 +305,7 @@ CASES = [
 )
 def test_reaches_the_value_in_the_steps_of_the_table(optimizer, problem, steps, dtype):
     start, value, gradient_of = problem()
-    path = walk(optimizer, gradient_of, start, 2 * steps + 10, dtype=dtype)
+    path = walk(optimizer, gradient_of, start, 2 * steps + 10, dtype=dtype, predicting=True)
     above = np.flatnonzero([not value(theta.astype(float)) < PROBLEMS[problem] for theta in path])
     needed = above[-1] + 2 if above.size else 1
     if dtype == "float64":  # but for rounding, which differs a little between processors
@@ -350,6 +363,15 @@ def test_zero_rate_keeps_theta_but_not_the_memory():
         (lambda: hl.Rprop(step_sizes=(1.0, 0.5)), InvalidValueError, "step_sizes"),
         (lambda: hl.Lion(betas=(0.9, "b")), InvalidTypeError, "betas[1]"),
         (lambda: hl.Lion(weight_decay=-1), InvalidValueError, "weight_decay"),
+        (lambda: hl.ScheduleFreeSGD(-1.0), InvalidValueError, "lr"),
+        (lambda: hl.ScheduleFreeSGD(momentum=1.0), InvalidValueError, "momentum"),
+        (lambda: hl.ScheduleFreeSGD(weight_decay=-1), InvalidValueError, "weight_decay"),
+        (lambda: hl.ScheduleFreeSGD(warmup_steps=-1), InvalidValueError, "warmup_steps"),
+        (lambda: hl.ScheduleFreeSGD(warmup_steps=2.5), InvalidTypeError, "warmup_steps"),
+        (lambda: hl.ScheduleFreeSGD(r=-0.5), InvalidValueError, "r"),
+        (lambda: hl.ScheduleFreeAdamW(betas=(0.9,)), InvalidTypeError, "betas"),
+        (lambda: hl.ScheduleFreeAdamW(eps=-1e-8), InvalidValueError, "eps"),
+        (lambda: hl.ScheduleFreeAdamW(weight_lr_power=-2), InvalidValueError, "weight_lr_power"),
     ],
 )  # fmt: skip
 def test_arguments_are_checked(make, error, name):
@@ -439,6 +461,8 @@ KERNELS = [  # kernel, how many vectors it takes, how many numbers
     (adaptive.rmsprop_step, 5, 5),
     (sign.rprop_step, 4, 5),
     (sign.lion_step, 3, 4),
+    (schedulefree.schedule_free_sgd_step, 4, 4),
+    (schedulefree.schedule_free_adamw_step, 5, 7),
 ]
 
 
@@ -467,11 +491,11 @@ def test_far_steps_of_nadam_cost_no_more_and_are_the_same(optimizer):
     product = np.cumprod(mu)
     for first in (0, 7, 300, 199_990):
         steps = np.arange(first, first + 10)
-        scalars = optimizer.scalars(steps)
+        scalars = scalars_of(optimizer, steps)
         np.testing.assert_allclose(scalars[:, 0], 2e-3 * (1 - mu[steps]) / (1 - product[steps]), rtol=1e-13)
         np.testing.assert_allclose(scalars[:, 2], 2e-3 * mu[steps + 1] / (1 - product[steps + 1]), rtol=1e-13)
-    assert optimizer.scalars(np.arange(10**15, 10**15 + 2)).shape == (2, 3)
-    assert optimizer.scalars(np.arange(0)).shape == (0, 3)
+    assert scalars_of(optimizer, np.arange(10**15, 10**15 + 2)).shape == (2, 3)
+    assert scalars_of(optimizer, np.arange(0)).shape == (0, 3)
 
 
 def test_state_takes_no_more_slots_than_are_used():

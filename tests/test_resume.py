@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from inspect import isabstract
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import hotloop as hl
 from hotloop._jit import COMPILED
+from hotloop.checkpoint import entry_of
 from hotloop.errors import FileFormatError, HotloopError, InvalidTypeError, NotFoundError
 from hotloop.losses import LOSSES
 from hotloop.optimizers import OPTIMIZERS, Optimizer
@@ -40,7 +42,7 @@ def trainer_of(optimizer=None, dtype="float32", **given):
 
 def assert_same(one, other):
     np.testing.assert_array_equal(one.model.theta, other.model.theta)
-    np.testing.assert_array_equal(one._stepper.state, other._stepper.state)
+    np.testing.assert_array_equal(one.stepper.state, other.stepper.state)
     assert (one.epoch, one.step, dict(one.history)) == (other.epoch, other.step, dict(other.history))
     assert one.history.stopped_by == other.history.stopped_by
     assert repr(one) == repr(other)
@@ -127,7 +129,7 @@ def edited(tmp_path, edit):
     trainer = trainer_of()
     trainer.fit(X, Y, epochs=1)
     trainer.save(path)
-    tensors, entry = load_file(path), trainer._to_dict()
+    tensors, entry = load_file(path), entry_of(trainer)
     edit(tensors, entry)
     metadata = {"format": "hotloop", "version": "1", "architecture": trainer.model.architecture()}
     save_file(tensors, path, metadata=metadata | {"trainer": json.dumps(entry)})
@@ -209,7 +211,7 @@ def test_every_kind_may_be_named_in_a_file():
         return {sub for child in kind.__subclasses__() for sub in {child, *below(child)}}
 
     def public(kinds):
-        return {kind for kind in kinds if not kind.__name__.startswith("_")}
+        return {kind for kind in kinds if not kind.__name__.startswith("_") and not isabstract(kind)}
 
     assert public(below(Optimizer)) == set(OPTIMIZERS)
     assert public(below(Schedule)) == set(SCHEDULES)

@@ -1,5 +1,6 @@
 """Schedules: a new member is a row of `FORMULAS`."""
 
+import json
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 import hotloop as hl
 from hotloop.errors import HotloopError, InvalidTypeError, InvalidValueError
-from hotloop.schedules import Schedule
+from hotloop.schedules import SCHEDULES, resolve
+from hotloop.specs import spec_from_dict, spec_to_dict
 
 LR, T = 0.8, 40
 
@@ -133,6 +135,13 @@ def test_training_follows_the_schedule():
         (lambda: hl.Warmup(0, LR), InvalidValueError, "steps"),
         (lambda: hl.Warmup(3, "later"), InvalidTypeError, "then"),
         (lambda: hl.Warmup(3, hl.Cosine), InvalidTypeError, "then"),
+        (lambda: hl.Warmup(epochs=3), InvalidTypeError, "then"),
+        (lambda: hl.Cosine(LR, epochs=0), InvalidValueError, "epochs"),
+        (lambda: hl.Cosine(LR, epochs=-1), InvalidValueError, "epochs"),
+        (lambda: hl.Cosine(LR, epochs=math.inf), InvalidValueError, "epochs"),
+        (lambda: hl.Cosine(LR, epochs="ten"), InvalidTypeError, "epochs"),
+        (lambda: hl.Cosine(LR, epochs=1).in_steps(0), InvalidValueError, "steps_per_epoch"),
+        (lambda: hl.Cosine(LR, epochs=1).in_steps(1.5), InvalidTypeError, "steps_per_epoch"),
         (lambda: hl.OneCycle(LR, 1), InvalidValueError, "steps"),
         (lambda: hl.OneCycle(LR, T, rise=0), InvalidValueError, "rise"),
         (lambda: hl.OneCycle(LR, T, start_factor=0.5), InvalidValueError, "start_factor"),
@@ -152,4 +161,82 @@ def test_repr_says_what_is_needed_to_make_it_again():
 
 
 def test_every_member_is_in_the_table():
-    assert {type(schedule) for schedule, _ in FORMULAS.values()} == set(Schedule.__subclasses__())
+    assert {type(schedule) for schedule, _ in FORMULAS.values()} == set(SCHEDULES)
+    assert {type(schedule) for schedule, _ in EPOCHS.values()} == {*SCHEDULES} - {hl.Constant}
+
+
+# In epochs → the same in steps, with 8 steps an epoch.
+EPOCHS = {
+    "cosine": (hl.Cosine(LR, epochs=5, end=0.1), hl.Cosine(LR, T, end=0.1)),
+    "restarts": (hl.CosineRestarts(LR, epochs=1.5, factor=2), hl.CosineRestarts(LR, 12, factor=2)),
+    "exponential": (hl.Exponential(LR, 0.9, epochs=1), hl.Exponential(LR, 0.9, 8)),
+    "step": (hl.Step(LR, epochs=2, gamma=0.5), hl.Step(LR, 16, 0.5)),
+    "polynomial": (hl.Polynomial(LR, epochs=5, power=3), hl.Polynomial(LR, T, 3)),
+    "linear": (hl.Linear(LR, epochs=5), hl.Linear(LR, T)),
+    "inverse square root": (hl.InverseSqrt(LR, epochs=0.5), hl.InverseSqrt(LR, 4)),
+    "one cycle": (hl.OneCycle(LR, epochs=5, rise=0.4), hl.OneCycle(LR, T, 0.4)),
+    "warm-up": (hl.Warmup(epochs=0.5, then=hl.Cosine(LR, epochs=5)), hl.Warmup(4, hl.Cosine(LR, T))),
+    "warm-up in epochs alone": (hl.Warmup(epochs=1, then=LR), hl.Warmup(8, LR)),
+    "what follows alone": (hl.Warmup(3, hl.Linear(LR, epochs=5)), hl.Warmup(3, hl.Linear(LR, T))),
+    "warm-up in a warm-up": (
+        hl.Warmup(3, hl.Warmup(2, hl.Step(LR, epochs=1))), hl.Warmup(3, hl.Warmup(2, hl.Step(LR, 8)))
+    ),
+    "less than a step": (hl.Linear(LR, epochs=0.01), hl.Linear(LR, 1)),
+    "the shortest cycle": (hl.OneCycle(LR, epochs=0.01), hl.OneCycle(LR, 2)),
+}  # fmt: skip
+in_epochs = pytest.mark.parametrize(("given", "expected"), EPOCHS.values(), ids=EPOCHS)
+
+
+@in_epochs
+def test_epochs_become_steps(given, expected):
+    found = given.in_steps(8)
+    assert found == expected == resolve(given, 8)
+    np.testing.assert_array_equal(found(np.arange(60)), expected(np.arange(60)))
+    assert found.in_steps(5) is found
+
+
+@in_epochs
+def test_a_length_in_epochs_is_not_guessed(given, expected):
+    with pytest.raises(
+        InvalidValueError, match=r"is given in epochs; call \.in_steps\(steps_per_epoch\) first"
+    ):
+        given([0, 1])
+
+
+@in_epochs
+def test_what_was_given_is_shown_and_kept_in_files(given, expected):
+    for schedule in (given, expected):
+        assert eval(repr(schedule), vars(hl).copy()) == schedule
+        assert "None" not in repr(schedule)
+        entry = json.loads(json.dumps(spec_to_dict(schedule, "lr")))
+        assert spec_from_dict(entry, {kind.__name__: kind for kind in SCHEDULES}) == schedule
+    assert "epochs" in repr(given)
+    assert "epochs" not in repr(expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SCHEDULES if kind is not hl.Constant])
+def test_steps_and_epochs_are_not_given_both(kind):
+    arguments = {"gamma": 0.5} if kind is hl.Exponential else {}
+    arguments |= {"then": LR} if kind is hl.Warmup else {"lr": LR}
+    with pytest.raises(InvalidValueError, match="either steps or epochs, got steps=4 and epochs=2"):
+        kind(steps=4, epochs=2, **arguments)
+    if kind in (hl.Exponential, hl.InverseSqrt):
+        assert kind(**arguments).steps == 1
+    else:
+        with pytest.raises(InvalidValueError, match="either steps or epochs, got neither"):
+            kind(**arguments)
+
+
+def test_what_has_no_epochs_is_left_as_it_is():
+    def mine(steps):
+        return 1.0 / (1.0 + steps)
+
+    for lr in (
+        0.1,
+        mine,
+        hl.Constant(0.1),
+        hl.Cosine(LR, T),
+        hl.Warmup(3, hl.Linear(LR, T)),
+        hl.Warmup(3, mine),
+    ):
+        assert resolve(lr, 7) is lr

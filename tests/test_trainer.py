@@ -164,10 +164,10 @@ def test_the_history_has_a_column_for_each_number(loss):
     trainer = trainer_of(loss)
     history = trainer.fit(X, y, epochs=3)
     assert history is trainer.history
-    assert list(history) == names
+    assert list(history) == [*names, "lr"]
     trainer = trainer_of(loss)
     history = trainer.fit(X, y, epochs=3, validation_data=(X[:50], y[:50]))
-    assert list(history) == names + [f"val_{name}" for name in names]
+    assert list(history) == [*names, "lr"] + [f"val_{name}" for name in names]
     assert {len(column) for column in history.values()} == {3}
     last = {name: history[f"val_{name}"][-1] for name in names}
     assert trainer.evaluate(X[:50], y[:50]) == last
@@ -658,19 +658,19 @@ def test_a_block_that_breaks_off_leaves_the_weights_from_before_it(monkeypatch):
     X, y = np.ones((8, 2)), np.zeros(8)
     trainer = hl.Trainer(net(2, 1, dtype="float64"), loss="mse", optimizer=hl.SGD(0.01, momentum=0.5))
     trainer.fit(X, y, epochs=1)
-    before, state = trainer.model.theta.copy(), trainer._stepper.state.copy()
+    before, state = trainer.model.theta.copy(), trainer.stepper.state.copy()
 
     def break_off(*arguments):
         trainer.model.theta[:] = 7
-        trainer._stepper.state[:] = 7
+        trainer.stepper.state[:] = 7
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer._stepper, "compile", lambda *arguments: None)
-    monkeypatch.setattr(trainer._stepper, "_run", break_off)
+    monkeypatch.setattr(trainer.stepper, "compile", lambda *arguments: None)
+    monkeypatch.setattr(trainer.stepper, "_run", break_off)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(X, y, epochs=1)
     np.testing.assert_array_equal(trainer.model.theta, before)
-    np.testing.assert_array_equal(trainer._stepper.state, state)
+    np.testing.assert_array_equal(trainer.stepper.state, state)
     assert trainer.step == 1
 
 

@@ -10,10 +10,19 @@ from typing import Any
 
 from hotloop import data, errors, initializers, losses
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
-from hotloop.callbacks import Callback, EarlyStopping
+from hotloop.analysis.norms import Norms, norms
+from hotloop.averages import EMA, SWA
+from hotloop.callbacks import (
+    Callback,
+    EarlyStopping,
+    GradientTolerance,
+    LossTolerance,
+    ReduceOnPlateau,
+    TimeBudget,
+)
 from hotloop.errors import HotloopError
 from hotloop.history import History
-from hotloop.layers import Dense
+from hotloop.layers import Activation, BatchNorm, Dense, Dropout, Standardize
 from hotloop.objective import Objective
 from hotloop.optimizers import (
     SGD,
@@ -28,7 +37,10 @@ from hotloop.optimizers import (
     RAdam,
     RMSprop,
     Rprop,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
 )
+from hotloop.penalties import L0, L1, L2, ElasticNet, MaxNorm, Nuclear
 from hotloop.schedules import (
     Constant,
     Cosine,
@@ -45,35 +57,54 @@ from hotloop.sequential import Sequential
 from hotloop.trainer import Trainer
 
 __all__ = [
+    "EMA",
+    "L0",
+    "L1",
+    "L2",
     "SGD",
+    "SWA",
+    "Activation",
     "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "BatchNorm",
     "Callback",
     "Constant",
     "Cosine",
     "CosineRestarts",
     "Dense",
+    "Dropout",
     "EarlyStopping",
+    "ElasticNet",
     "Exponential",
     "GradientCheck",
+    "GradientTolerance",
     "History",
     "HotloopError",
     "InverseSqrt",
     "Linear",
     "Lion",
+    "LossTolerance",
+    "MaxNorm",
     "NAdam",
+    "Norms",
+    "Nuclear",
     "Objective",
     "OneCycle",
     "Polynomial",
     "RAdam",
     "RMSprop",
+    "ReduceOnPlateau",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Sequential",
+    "Standardize",
     "Step",
+    "TimeBudget",
     "Trainer",
     "Warmup",
     "check_gradient",
@@ -81,6 +112,7 @@ __all__ = [
     "errors",
     "initializers",
     "losses",
+    "norms",
 ]
 
 __version__ = "0.1.0"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
+    "check_array",
     "check_choice",
     "check_class_weight",
     "check_dtype",
@@ -145,6 +146,19 @@ def check_values(
         )
     _check_finite(array, name, dtype)
     _check_range(array, name, low, high)
+    return array
+
+
+def check_array(y: Any, name: str, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`y` as an array (n_rows, columns) of finite numbers that fit `dtype`; (n_rows,) is one column."""
+    array = _numeric_array(y, name)
+    _check_length(array, name, n_rows)
+    if array.ndim > 2 or array.size == 0:
+        raise InvalidValueError(
+            f"{name}: expected shape ({n_rows},) or ({n_rows}, columns), got {array.shape}"
+        )
+    array = array.reshape(n_rows, -1)
+    _check_finite(array, name, dtype)
     return array
 
 

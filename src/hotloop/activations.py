@@ -13,7 +13,19 @@ from hotloop.engine.mathfun import sigmoid as sigma
 from hotloop.engine.mathfun import softplus as log_one_plus_exp
 from hotloop.engine.mathfun import tanh as tanh_of
 
-__all__ = ["ACTIVATIONS", "KERNEL_INIT", "activate", "activate_backward", "activate_second"]
+__all__ = [
+    "ACTIVATIONS",
+    "ELEMENTWISE_CODES",
+    "KERNEL_INIT",
+    "activate",
+    "activate_backward",
+    "activate_second",
+    "prelu",
+    "prelu_backward",
+    "prelu_gradient",
+    "softmax_backward",
+    "softmax_rows",
+]
 
 # float32 constants that are exact: float32 code stays float32, float64 code promotes them.
 ZERO, ONE, TWO, THREE, FOUR, SIX = (np.float32(k) for k in (0, 1, 2, 3, 4, 6))
@@ -38,8 +50,9 @@ SILU = 8
 MISH = 9
 SOFTPLUS = 10
 HARD_SIGMOID = 11
+STEP = 12
 
-ACTIVATIONS = {
+ELEMENTWISE_CODES = {
     "identity": IDENTITY,
     "relu": RELU,
     "tanh": TANH,
@@ -52,8 +65,12 @@ ACTIVATIONS = {
     "mish": MISH,
     "softplus": SOFTPLUS,
     "hard_sigmoid": HARD_SIGMOID,
+    "step": STEP,
 }
-"""Public name → code."""
+"""Public name → code, of those that work number by number and learn nothing."""
+
+ACTIVATIONS = (*ELEMENTWISE_CODES, "prelu", "softmax")
+"""Public names of all."""
 
 KERNEL_INIT = {
     "identity": "glorot_uniform",
@@ -68,6 +85,9 @@ KERNEL_INIT = {
     "mish": "he_uniform",
     "softplus": "glorot_uniform",
     "hard_sigmoid": "glorot_uniform",
+    "step": "glorot_uniform",
+    "prelu": "he_uniform",
+    "softmax": "glorot_uniform",
 }
 """Public name → the initial values of a kernel before it, under kernel_init="auto"."""
 
@@ -308,9 +328,18 @@ def hard_sigmoid_second(z, a):
 
 
 @kernel
+def step(z):
+    """1 for z ≥ 0, else 0: the MP neuron's, McCulloch & Pitts (1943). Its derivative is 0: forward only."""
+    return z if z != z else (ONE if z >= ZERO else ZERO)
+
+
+@kernel
 def activate(code, z, a):
     """a = f(z), element by element."""
-    if code == RELU:
+    if code == IDENTITY:
+        for i in range(len(z)):
+            a[i] = z[i]
+    elif code == RELU:
         for i in range(len(z)):
             a[i] = relu(z[i])
     elif code == TANH:
@@ -343,6 +372,9 @@ def activate(code, z, a):
     elif code == HARD_SIGMOID:
         for i in range(len(z)):
             a[i] = hard_sigmoid(z[i])
+    elif code == STEP:
+        for i in range(len(z)):
+            a[i] = step(z[i])
 
 
 @kernel
@@ -381,6 +413,9 @@ def activate_backward(code, z, a, delta):
     elif code == HARD_SIGMOID:
         for i in range(len(z)):
             delta[i] *= hard_sigmoid_derivative(z[i], a[i])
+    elif code == STEP:
+        for i in range(len(z)):
+            delta[i] = ZERO
 
 
 @kernel
@@ -419,3 +454,68 @@ def activate_second(code, z, a, out):
     elif code == HARD_SIGMOID:
         for i in range(len(z)):
             out[i] = hard_sigmoid_second(z[i], a[i])
+    elif code in (IDENTITY, STEP):
+        for i in range(len(z)):
+            out[i] = ZERO
+
+
+@kernel
+def prelu(z, a, slopes):
+    """z for z > 0, else αⱼ z, with a learnt slope αⱼ for each unit j; z and a (rows x units), flat.
+
+    He et al., "Delving deep into rectifiers" (2015), equation 1, α₀ = 0.25 as there.
+    """
+    for i in range(len(z) // len(slopes)):
+        row, out = z[i * len(slopes) : (i + 1) * len(slopes)], a[i * len(slopes) : (i + 1) * len(slopes)]
+        for j in range(len(row)):
+            out[j] = row[j] if row[j] > ZERO else slopes[j] * row[j]
+
+
+@kernel
+def prelu_backward(z, delta, before, slopes):
+    """before = δ for z > 0, else αⱼ δ: from ∂L/∂a to ∂L/∂z; at the kink the left derivative."""
+    for i in range(len(z) // len(slopes)):
+        row, d = z[i * len(slopes) : (i + 1) * len(slopes)], delta[i * len(slopes) : (i + 1) * len(slopes)]
+        out = before[i * len(slopes) : (i + 1) * len(slopes)]
+        for j in range(len(row)):
+            out[j] = d[j] if row[j] > ZERO else slopes[j] * d[j]
+
+
+@kernel
+def prelu_gradient(z, delta, grad):
+    """∂L/∂αⱼ += δ z where z ≤ 0, for one row of the batch."""
+    for j in range(len(z)):
+        part = delta[j] * z[j]
+        grad[j] += ZERO if z[j] > ZERO else part
+
+
+@kernel
+def softmax_rows(z, a, width):
+    """aⱼ = e^zⱼ / Σₖ e^zₖ for each row of `width` numbers: a vector-valued activation.
+
+    Its largest z is taken off first, so that nothing overflows. Bridle, "Probabilistic interpretation
+    of feedforward classification network outputs" (1990); ``notes/003``, softmax.
+    """
+    for i in range(len(z) // width):
+        row, out = z[i * width : (i + 1) * width], a[i * width : (i + 1) * width]
+        largest = row[0]
+        for j in range(len(row)):
+            largest = max(largest, row[j])
+        total = ZERO
+        for j in range(len(row)):
+            out[j] = exp(row[j] - largest)
+            total += out[j]
+        for j in range(len(out)):
+            out[j] /= total
+
+
+@kernel
+def softmax_backward(a, delta, width):
+    """δⱼ ← aⱼ (δⱼ − Σₖ aₖ δₖ): the product with the full Jacobian diag(a) − a aᵀ, in place."""
+    for i in range(len(a) // width):
+        row, d = a[i * width : (i + 1) * width], delta[i * width : (i + 1) * width]
+        mean = ZERO
+        for j in range(len(row)):
+            mean += row[j] * d[j]
+        for j in range(len(row)):
+            d[j] = row[j] * (d[j] - mean)

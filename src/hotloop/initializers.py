@@ -42,10 +42,6 @@ class Initializer(ABC):
         said = ", ".join(f"{name}={value!r}" for name, value in asdict(self).items())
         return f"initializers.{type(self).__name__}({said})"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Type and options, as JSON can hold them."""
-        return {"type": type(self).__name__} | asdict(self)
-
 
 @dataclass(frozen=True, repr=False)
 class Constant(Initializer):
@@ -219,12 +215,6 @@ def check_kernel_init(value: Any, name: str) -> str | Initializer:
 def check_bias_init(value: Any, name: str) -> str | Initializer:
     """`value`, if it says how a bias is drawn."""
     return value if isinstance(value, Constant | Normal) else check_choice(value, name, FOR_BIASES)
-
-
-def initializer_from_dict(entry: dict[str, Any]) -> Initializer:
-    """The initializer whose `to_dict` this is."""
-    fields = dict(entry)
-    return CONFIGURABLE[fields.pop("type")](**fields)
 
 
 def initial_values(init: str | Initializer, shape: Shape, fans: Fans, seed: int, index: int) -> NDArray[Any]:

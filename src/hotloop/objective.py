@@ -5,20 +5,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_dtype, check_integer, check_vector
+from hotloop._checks import check_dtype, check_flag, check_integer, check_vector
+from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
-from hotloop.engine.loop import evaluate_block, gradient_block
-from hotloop.engine.table import aligned_zeros
+from hotloop.engine.loop import evaluate_block, gradient_block, penalty_block
+from hotloop.engine.table import PREDICTION, Mode, aligned_zeros
 from hotloop.engine.team import Team, check_threads
-from hotloop.errors import InvalidTypeError
+from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.losses import Loss, check_loss
+from hotloop.penalties import HAS_LIMIT, Nuclear, Penalty, check_penalty
 from hotloop.sequential import Sequential
 
 __all__ = ["Objective"]
 
 
 class Objective:
-    """L(θ): the weighted mean loss of a network over all of some data.
+    """L(θ): the weighted mean loss of a network over all of some data, and penalties.
 
     What minimizers, gradient checks and pictures of the loss surface take. The model gives the
     architecture and the dtype; its own weights are never changed.
@@ -31,12 +33,21 @@ class Objective:
         Data, as `Trainer.fit` takes them.
     loss : str or Loss
         The loss of a sample, as `Trainer` takes it.
+    penalty : Penalty, optional
+        On the kernels whose layers have none, as in `Trainer`. Where |w| or a singular value has a kink,
+        the gradient is the subgradient with 0 there. `L0` and `MaxNorm` are limits, not functions.
     sample_weight : array-like (n,), optional
         How much each sample counts.
     batch_size : int, default 256
         Rows that go through the network at once: memory, not the result, depends on it.
     n_threads : int or None, default 1
         Threads; the result is the same for any number.
+    training : bool, default False
+        False is the network that predicts: running statistics, no dropout. True is the one that is
+        trained: `BatchNorm` takes the statistics of each `batch_size` rows (so the result depends on
+        it), and `Dropout` the masks of `seed` at step 0, the same at each call.
+    seed : int, default 0
+        Of the masks of dropout.
 
     Raises
     ------
@@ -59,14 +70,25 @@ class Objective:
         y: Any,
         *,
         loss: str | Loss,
+        penalty: Penalty | None = None,
         sample_weight: Any = None,
         batch_size: int = 256,
         n_threads: int | None = 1,
+        training: bool = False,
+        seed: int = 0,
     ):
         if not isinstance(model, Sequential):
             raise InvalidTypeError(f"model: expected a hotloop.Sequential, got {model!r}")
         self.model = model
-        self.loss = check_loss(loss, model.output_dim)
+        self.loss = check_loss(loss, model.output_dim, model.output_activation)
+        self.penalty = check_penalty(penalty, "penalty")
+        for _, _, found in model.penalties(self.penalty):
+            if found.code in HAS_LIMIT:
+                raise InvalidValueError(
+                    f"penalty: {found!r} is a limit that training keeps, not a part of the loss; leave it out"
+                )
+        self.training = check_flag(training, "training")
+        self.seed = check_integer(seed, "seed", low=0)
         self.batch_size = check_integer(batch_size, "batch_size", low=1)
         self.n_threads = check_threads(n_threads)
         self._given = (X, y, sample_weight)
@@ -77,10 +99,15 @@ class Objective:
         n = len(self._samples)
         batch = min(self.batch_size, n)
         per_block = max(1, BLOCK_BYTES // (self._samples.row_bytes(model.dtype) * batch)) * batch
-        self._net = model.bind(batch, self.n_threads)
+        self._net = model.bind(batch, self.n_threads, None if penalty is None else penalty.term())
+        if self.training:  # what follows the batches is a copy: the model stays as it is
+            self._net = self._net._replace(running=model.running.copy())
         self._block = self._samples.empty_block(min(per_block, n), model.dtype)
         self._theta = aligned_zeros(self.size, model.dtype)
         self._grad = aligned_zeros(self.size, model.dtype)
+        self._nuclear = [
+            (name, found) for name, _, found in model.penalties(self.penalty) if isinstance(found, Nuclear)
+        ]
 
     @property
     def size(self) -> int:
@@ -100,7 +127,7 @@ class Objective:
         InvalidValueError, InvalidTypeError
             If θ has the wrong shape or numbers that are not finite.
         """
-        return self._run(theta, evaluate_block, ())
+        return self._run(theta, evaluate_block, ()) + self._add_penalties(None)
 
     def gradient(self, theta: Any) -> NDArray[Any]:
         """∇L(θ), shape (size,), in the model's dtype. Raises as `value` does."""
@@ -108,8 +135,10 @@ class Objective:
 
     def value_and_gradient(self, theta: Any) -> tuple[float, NDArray[Any]]:
         """(L(θ), ∇L(θ)), for the price of the gradient. Raises as `value` does."""
+        self.model.check_trainable()
         self._grad[:] = 0
         value = self._run(theta, gradient_block, (self._grad,))
+        value += self._add_penalties(self._grad)
         return value, self._grad.copy()
 
     def astype(self, dtype: str) -> "Objective":
@@ -123,12 +152,24 @@ class Objective:
             dtype=dtype,
             uint8_scale=self.model.uint8_scale,
         )
-        model.theta[:] = self.model.theta
+        model.theta[:], model.running[:] = self.model.theta, self.model.running
         X, y, weights = self._given
         return type(self)(
-            model, X, y, loss=self.loss, sample_weight=weights, batch_size=self.batch_size,
-            n_threads=self.n_threads,
+            model, X, y, loss=self.loss, penalty=self.penalty, sample_weight=weights,
+            batch_size=self.batch_size, n_threads=self.n_threads, training=self.training, seed=self.seed,
         )  # fmt: skip
+
+    def _add_penalties(self, grad: NDArray[Any] | None) -> float:
+        """Add the gradient of all penalties at the last θ to `grad` if it is given; their value."""
+        if not self._net.penalised and not self._nuclear:
+            return 0.0
+        grad = np.zeros_like(self._grad) if grad is None else grad
+        value = float(penalty_block(self._net, self._theta, grad))
+        for name, penalty in self._nuclear:
+            kernel = self.model.views(self._theta)[name]
+            value += penalty.value(kernel)
+            self.model.views(grad)[name][...] += penalty.gradient(kernel).astype(grad.dtype)
+        return value
 
     def _run(self, theta: Any, kernel: Any, outputs: tuple[NDArray[Any], ...]) -> float:
         """Stage the data block by block and let `kernel` add to `outputs`; the mean loss."""
@@ -136,9 +177,12 @@ class Objective:
         n, rows = len(self._samples), len(self._block.weights)
         batch, scale = len(self._net.row_loss), 1.0 / self._samples.total_weight
         factors = (scale,) if outputs else ()
+        mode = Mode(1, self.seed, 0) if self.training else PREDICTION
         sums, criterion = np.zeros(2), self.loss.criterion()
         with Team(self.n_threads) as team:
             for first in range(0, n, rows):
                 block = self._samples.fill(self._block, slice(first, min(first + rows, n)))
-                team.run(kernel, self._net, block, criterion, *factors, self._theta, *outputs, batch, sums)
+                block = with_own_loss(self.loss, self._net, block, self._theta, batch, mode, team)
+                arguments = (*factors, self._theta, *outputs, batch, mode, sums)
+                team.run(kernel, self._net, block, criterion, *arguments)
         return float(sums[0] * scale)

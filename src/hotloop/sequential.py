@@ -11,14 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_dtype, check_features, check_integer, check_number
-from hotloop.data.staging import BLOCK_BYTES, stage_rows
+from hotloop.data.staging import BLOCK_BYTES, column_statistics, stage_rows
 from hotloop.engine.loop import predict_block
-from hotloop.engine.table import Net, Operation, aligned_zeros, bind, theta_offsets
+from hotloop.engine.table import (
+    BATCH_NORM,
+    PREDICTION,
+    STANDARDIZE,
+    Net,
+    Operation,
+    aligned_zeros,
+    bind,
+    buffer_offsets,
+    rate_groups,
+    theta_offsets,
+)
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.files import TensorFile, read_tensors, write_tensors
 from hotloop.initializers import initial_values
-from hotloop.layers import Layer, layer_from_dict
+from hotloop.layers import Dense, Layer, Standardize, layer_from_dict
+from hotloop.penalties import Penalty, PenaltyTerm
 
 __all__ = ["Sequential"]
 
@@ -87,6 +99,11 @@ class Sequential:
         self.uint8_scale = check_number(uint8_scale, "uint8_scale", low=-largest, below=largest)
         self._operations = plan(self.layers, self.input_dim)
         self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
+        self._running = aligned_zeros(
+            sum(buffer.size for buffer, _ in buffer_offsets(self._operations)), self.dtype
+        )
+        for name, values in self.buffers().items():
+            values[:] = self._initial_buffers()[name]
         self._local = threading.local()
         for k, (parameter, offset) in enumerate(theta_offsets(self._operations)):
             values = initial_values(parameter.init, parameter.shape, parameter.fans, self.seed, k)
@@ -117,14 +134,112 @@ class Sequential:
         >>> {name: value.shape for name, value in model.parameters().items()}
         {'dense_0/kernel': (3, 2), 'dense_0/bias': (2,)}
         """
+        return self.views(self._theta)
+
+    def views(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The same named views into any vector of θ's shape: a gradient, a direction, an average."""
         return {
-            parameter.name: self._theta[offset : offset + parameter.size].reshape(parameter.shape)
+            parameter.name: vector[offset : offset + parameter.size].reshape(parameter.shape)
             for parameter, offset in theta_offsets(self._operations)
         }
 
-    def bind(self, capacity: int, n_threads: int) -> Net:
-        """The network's table and fresh memory for batches of `capacity` rows, for the kernels."""
-        return bind(self._operations, capacity, n_threads, self.dtype)
+    @property
+    def running(self) -> NDArray[Any]:
+        """What is learnt without a gradient (running statistics), flat: the second vector of a model."""
+        return self._running
+
+    def buffers(self) -> dict[str, NDArray[Any]]:
+        """Named views into `running`: of `BatchNorm` and `Standardize`.
+
+        Examples
+        --------
+        >>> import hotloop as hl
+        >>> model = hl.Sequential([hl.BatchNorm()], input_dim=2)
+        >>> model.buffers()["batchnorm_0/variance"]
+        array([1., 1.], dtype=float32)
+        """
+        return {
+            buffer.name: self._running[offset : offset + buffer.size]
+            for buffer, offset in buffer_offsets(self._operations)
+        }
+
+    def _initial_buffers(self) -> dict[str, float]:
+        return {buffer.name: buffer.initial for buffer, _ in buffer_offsets(self._operations)}
+
+    @property
+    def rate_groups(self) -> list[float]:
+        """The distinct `lr_scale` of the layers; 1 first."""
+        return rate_groups(self._operations)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether a minibatch needs at least two rows."""
+        return any(operation.op == BATCH_NORM for operation in self._operations)
+
+    @property
+    def needs_standardizing(self) -> bool:
+        """Whether there is a `Standardize` layer that has not seen data."""
+        return self._operations[0].op == STANDARDIZE and self.buffers()["standardize_0/rows"][0] == 0
+
+    def standardize(self, X: Any) -> None:
+        """Fit the `Standardize` layer to the features of `X`, in place of what it had.
+
+        Parameters
+        ----------
+        X : array-like (n, input_dim)
+            As in `predict`; a memory map is read piece by piece, twice.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If X is not as described, or the model has no such layer.
+
+        Examples
+        --------
+        >>> import hotloop as hl
+        >>> model = hl.Sequential([hl.Standardize(), hl.Dense(1)], input_dim=1)
+        >>> model.standardize([[1.0], [3.0]])
+        >>> model.buffers()["standardize_0/deviation"]
+        array([1.], dtype=float32)
+        """
+        if self._operations[0].op != STANDARDIZE:
+            raise InvalidValueError("model: has no hl.Standardize() layer; make it the first of the layers")
+        features = check_features(X, "X", self.input_dim, self.dtype)
+        mean, deviation = column_statistics(features, self.uint8_scale)
+        kept = self.buffers()
+        kept["standardize_0/mean"][:] = mean
+        kept["standardize_0/deviation"][:] = np.where(deviation > 0, deviation, 1.0)
+        kept["standardize_0/rows"][:] = len(features)
+
+    def check_trainable(self) -> None:
+        """Raise `InvalidValueError` if a gradient of this network says nothing."""
+        if self._theta.size == 0:
+            raise InvalidValueError("model: has no parameters; add a layer such as hl.Dense(10)")
+        for k, layer in enumerate(self.layers):
+            if "step" in (getattr(layer, "activation", ""), getattr(layer, "name", "")):
+                raise InvalidValueError(
+                    f"layers[{k}]: the derivative of 'step' is 0 wherever it exists, so no gradient passes "
+                    "and nothing before it would learn; train with 'sigmoid' in its place, or a single "
+                    "layer with hl.Perceptron"
+                )
+
+    def penalties(self, default: Penalty | None) -> list[tuple[str, Dense, Penalty]]:
+        """(name of a kernel, its layer, its penalty: that of the layer, or `default`), where there is one."""
+        pairs = zip(self.layers, layer_names(self.layers), strict=True)
+        found = [(name, layer, layer.penalty or default) for layer, name in pairs if isinstance(layer, Dense)]
+        return [(f"{name}/kernel", layer, penalty) for name, layer, penalty in found if penalty is not None]
+
+    @property
+    def output_activation(self) -> str:
+        """Name of what the last layer ends with."""
+        return getattr(self.layers[-1], "activation", getattr(self.layers[-1], "name", "identity"))
+
+    def bind(self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None) -> Net:
+        """The network's table and fresh memory for batches of `capacity` rows, for the kernels.
+
+        `penalty` is on the kernels whose layers have none. The running statistics are the model's own.
+        """
+        return bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty)
 
     def predict(self, X: Any, *, n_threads: int | None = 1) -> NDArray[Any]:
         """Outputs of the last layer, in inference mode.
@@ -160,7 +275,7 @@ class Sequential:
                 part = block[: min(rows, n - first)]
                 stage_rows(features, slice(first, first + len(part)), part, self.uint8_scale)
                 part_out = out[first : first + len(part)].reshape(-1)
-                team.run(predict_block, net, part.reshape(-1), self._theta, capacity, part_out)
+                team.run(predict_block, net, part.reshape(-1), self._theta, capacity, PREDICTION, part_out)
         return out
 
     def _net(self, capacity: int, n_threads: int) -> Net:
@@ -198,8 +313,10 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # Memory from a pickle is aligned to nothing in particular.
-        self._theta = aligned_zeros(state["_theta"].size, self.dtype)
-        self._theta[:] = state["_theta"]
+        for name in ("_theta", "_running"):
+            aligned = aligned_zeros(state[name].size, self.dtype)
+            aligned[:] = state[name]
+            setattr(self, name, aligned)
         self._local = threading.local()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -212,7 +329,11 @@ class Sequential:
         OSError
             If the file cannot be written.
         """
-        write_tensors(Path(path), self.parameters(), {"architecture": self.architecture()})
+        write_tensors(Path(path), self.tensors(), {"architecture": self.architecture()})
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All arrays of the model by name: parameters and buffers."""
+        return self.parameters() | self.buffers()
 
     def architecture(self) -> str:
         """All but the weights, as JSON: what a model file has as metadata."""
@@ -257,16 +378,15 @@ class Sequential:
         architecture = file.metadata_json("architecture")
         with file.complaints("its architecture is not one of hotloop's"):
             layers = [layer_from_dict(entry) for entry in architecture.pop("layers")]
-            shapes = {
-                parameter.name: parameter.shape
-                for parameter, _ in theta_offsets(plan(layers, architecture["input_dim"]))
-            }
+            operations = plan(layers, architecture["input_dim"])
+            shapes = {parameter.name: parameter.shape for parameter, _ in theta_offsets(operations)}
+            shapes |= {buffer.name: (buffer.size,) for buffer, _ in buffer_offsets(operations)}
             dtype = check_dtype(architecture["dtype"], "dtype")
         # Before any memory is taken: a header may promise more than the file holds.
         file.check_tensors(shapes, dtype, but=(STATE_PREFIX,))
         with file.complaints("its architecture is not one of hotloop's"):
             model = cls(layers, **architecture)
-        for name, view in model.parameters().items():
+        for name, view in model.tensors().items():
             view[...] = file.tensor(name)
         return model
 
@@ -287,6 +407,8 @@ def plan(layers: Sequence[Layer], input_dim: int) -> list[Operation]:
     operations: list[Operation] = []
     n_in = input_dim
     for layer, name in zip(layers, layer_names(layers), strict=True):
+        if isinstance(layer, Standardize) and operations:
+            raise InvalidValueError("layers: Standardize is for the inputs; it must be the first layer")
         operations += layer.operations(n_in, name)
         n_in = operations[-1].n_out
     return operations

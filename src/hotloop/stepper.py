@@ -1,43 +1,117 @@
 """`Stepper`: θ, the optimizer's state, and blocks of steps that stay finite."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop.engine.loop import Block, Update, train_block
-from hotloop.engine.table import Net, aligned_zeros
+from hotloop.averages import Average
+from hotloop.custom import with_own_loss
+from hotloop.engine.loop import SUMS, Block, Update, train_block
+from hotloop.engine.table import Mode, Net, aligned_zeros
 from hotloop.engine.team import Team
-from hotloop.losses import Loss
+from hotloop.losses import Custom, Loss
 from hotloop.optimizers import Optimizer
+from hotloop.penalties import Nuclear, Penalty
 from hotloop.sequential import Sequential
 
-__all__ = ["Stepper"]
+__all__ = ["Recipe", "Stepper"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a step is made: all that a trainer is told about it."""
+
+    loss: Loss
+    optimizer: Optimizer
+    penalty: Penalty | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    average: Average | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The numbers of the steps of a block, from the block's first on."""
+
+    scalars: NDArray[np.float64]  # (groups of rates, steps, numbers)
+    rates: NDArray[np.float64]  # (groups of rates, steps)
+    average_rates: NDArray[np.float64]  # (steps,)
+
+    def part(self, lo: int, hi: int) -> "_Plan":
+        return _Plan(self.scalars[:, lo:hi], self.rates[:, lo:hi], self.average_rates[lo:hi])
 
 
 class Stepper:
-    """What of training outlives a fit: the optimizer's state and the number of steps done.
+    """What of training outlives a fit: the optimizer's state, the average, the number of steps done.
 
-    Memory, in units of θ: its gradient, the optimizer's slots, and one copy of θ and of the slots.
+    Memory, in units of θ: its gradient, the optimizer's slots, the average if there is one, and a copy
+    of θ, of the slots and of the average.
     """
 
-    def __init__(self, model: Sequential, loss: Loss, optimizer: Optimizer):
+    def __init__(self, model: Sequential, recipe: Recipe):
         self.steps_done = 0
-        self._model, self._criterion, self._optimizer = model, loss.criterion(), optimizer
-        size, slots = model.theta.size, optimizer.slots
+        self.steps_per_epoch = 1
+        self.lr_factor = 1.0
+        """Multiplies the learning rate: what `ReduceOnPlateau` lowers."""
+        self.optimizer = recipe.optimizer
+        """The recipe's, with lengths in epochs turned into steps."""
+        self.reports_norm = False
+        self.last_rate = float("nan")
+        """The learning rate of the last step that was tried, of layers with ``lr_scale=1``."""
+        self._model, self._recipe = model, recipe
+        self._groups = np.array(model.rate_groups)
+        self._nuclear = [
+            (layer, model.parameters()[name], penalty)
+            for name, layer, penalty in model.penalties(recipe.penalty)
+            if isinstance(penalty, Nuclear)
+        ]
+        size, slots = model.theta.size, recipe.optimizer.slots
         self._grad = aligned_zeros(size, model.dtype)
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
-        # What a block started from, to go back to when it turns out not to be finite.
-        self._kept_theta, self._kept_state = np.empty_like(model.theta), np.empty_like(self._state)
+        self._average = aligned_zeros(0 if recipe.average is None else size, model.dtype)
+        # What training changes, and what a block started from, to go back to when it is not finite.
+        self._changing = (model.theta, self._state, self._average, model.running)
+        self._kept = tuple(np.empty_like(array) for array in self._changing)
 
     @property
     def state(self) -> NDArray[Any]:
         """The optimizer's vectors, (slots, θ.size): its own memory."""
         return self._state
 
+    @property
+    def average(self) -> NDArray[Any]:
+        """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
+        return self._average
+
+    def bind(self, capacity: int, n_threads: int) -> Net:
+        """The network with the penalties of this training, for minibatches of up to `capacity` rows."""
+        penalty = self._recipe.penalty
+        return self._model.bind(capacity, n_threads, None if penalty is None else penalty.term())
+
+    def nuclear_value(self) -> float:
+        """The value of the penalties that the compiled loop does not see."""
+        return sum(penalty.value(kernel) for _, kernel, penalty in self._nuclear)
+
     def compile(self, net: Net, block: Block) -> None:
         """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
-        self._run(net, _first_rows(block, 0, 0), np.empty((0, 1)), 1, Team(1))
+        groups = len(self._groups)
+        nothing = _Plan(np.empty((groups, 0, 1)), np.empty((groups, 0)), np.empty(0))
+        self._run(net, _rows(block, 0, 0, 0), nothing, 1, Team(1))
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Inside, θ is what the optimizer's steps start from; outside, what predicts."""
+        theta = self._model.theta
+        try:
+            self.optimizer.to_training(theta, self._state, self.steps_done)
+            yield
+        finally:
+            self.optimizer.to_evaluation(theta, self._state, self.steps_done)
 
     def train(
         self, net: Net, block: Block, batch_size: int, team: Team
@@ -46,29 +120,43 @@ class Stepper:
 
         Returns
         -------
-        sums : ndarray (steps, 3)
-            Σ weight · loss, Σ weight · hit and Σ weight of each minibatch, before its update.
+        sums : ndarray (steps, SUMS)
+            What `engine.loop.train_block` reports of each minibatch.
         failed : int or None
             The first step, from 0, that could not be done: its loss, or the weights after it, are not
-            finite. θ and the optimizer's state are those from before it.
+            finite. θ and all that goes with it are those from before it.
         """
         n_steps = -(-len(block.weights) // batch_size)
-        scalars = self._optimizer.scalars(np.arange(self.steps_done, self.steps_done + n_steps))
-        self._kept_theta[:], self._kept_state[:] = self._model.theta, self._state
+        plan = self._plan(n_steps)
+        for kept, array in zip(self._kept, self._changing, strict=True):
+            kept[...] = array
         try:
-            done, sums = self._run(net, block, scalars, batch_size, team)
+            done, sums = self._run(net, block, plan, batch_size, team)
         except BaseException:  # a second Ctrl-C, say: the block may be half done
-            self._model.theta[:], self._state[:] = self._kept_theta, self._kept_state
+            self._go_back()
             raise
         failed = None
         if done < n_steps or not self._is_finite():
-            failed = self._return_to_finite(net, block, scalars, batch_size, team, min(done, n_steps - 1))
+            failed = self._return_to_finite(net, block, plan, batch_size, team, min(done, n_steps - 1))
             done = failed
+        self.last_rate = float(plan.rates[0, n_steps - 1 if failed is None else failed])
         self.steps_done += done
         return sums, failed
 
+    def _plan(self, n_steps: int) -> _Plan:
+        steps = np.arange(self.steps_done, self.steps_done + n_steps)
+        average = self._recipe.average
+        rates = self.lr_factor * self.optimizer.rates(steps) * self._groups[:, None]
+        return _Plan(
+            scalars=np.stack([self.optimizer.scalars(steps, own) for own in rates]),
+            rates=rates,
+            average_rates=np.zeros(n_steps)
+            if average is None
+            else average.rates(steps, self.steps_per_epoch),
+        )
+
     def _return_to_finite(
-        self, net: Net, block: Block, scalars: NDArray[np.float64], batch_size: int, team: Team, steps: int
+        self, net: Net, block: Block, plan: _Plan, batch_size: int, team: Team, steps: int
     ) -> int:
         """Repeat the block from its start, which was finite, as far as the weights stay finite.
 
@@ -76,28 +164,81 @@ class Stepper:
         """
         n_in = self._model.input_dim
         while True:
-            self._model.theta[:], self._state[:] = self._kept_theta, self._kept_state
-            part = _first_rows(block, steps * batch_size, n_in)
-            self._run(net, part, scalars[:steps], batch_size, team)
+            self._go_back()
+            part = _rows(block, 0, steps * batch_size, n_in)
+            self._run(net, part, plan.part(0, steps), batch_size, team)
             if self._is_finite() or steps == 0:
                 return steps
             steps -= 1
+
+    def _go_back(self) -> None:
+        for kept, array in zip(self._kept, self._changing, strict=True):
+            array[...] = kept
 
     def _is_finite(self) -> bool:
         return bool(np.isfinite(self._model.theta).all())
 
     def _run(
-        self, net: Net, block: Block, scalars: NDArray[np.float64], batch_size: int, team: Team
+        self, net: Net, block: Block, plan: _Plan, batch_size: int, team: Team
     ) -> tuple[int, NDArray[np.float64]]:
-        """Call the compiled loop: how many steps were done, and the sums of each."""
-        sums = np.zeros((len(scalars), 3))
-        hyper = np.array(self._optimizer.hyper(), np.float64)
-        update = Update(self._optimizer.code, hyper, scalars, self._state)
-        done = team.run(
-            train_block, net, block, self._criterion, update, self._model.theta, self._grad, batch_size, sums
+        """Run the compiled loop over the block: how many steps were done, and the sums of each.
+
+        In one call, unless something in Python must happen between two steps.
+        """
+        n_steps, done = plan.rates.shape[1], 0
+        sums = np.zeros((n_steps, SUMS))
+        while True:
+            stop = self._next_stop(done, n_steps)
+            part = _rows(block, done * batch_size, stop * batch_size, self._model.input_dim)
+            numbers = plan.part(done, stop)
+            finished = self._run_part(net, part, numbers, batch_size, team, done, sums[done:stop])
+            done += finished
+            if done < stop:
+                return done, sums
+            self._shrink(done)
+            if done == n_steps:
+                return done, sums
+
+    def _run_part(
+        self, net: Net, part: Block, plan: _Plan, batch_size: int, team: Team, first: int,
+        sums: NDArray[np.float64],
+    ) -> int:  # fmt: skip
+        recipe, theta = self._recipe, self._model.theta
+        mode = Mode(1, recipe.seed, self.steps_done + first)
+        update = Update(
+            code=recipe.optimizer.code,
+            hyper=np.array(self.optimizer.hyper(), np.float64),
+            scalars=plan.scalars,
+            rates=plan.rates,
+            state=self._state,
+            clip_norm=recipe.clip_norm or 0.0,
+            clip_value=recipe.clip_value or 0.0,
+            needs_norm=int(self.reports_norm or recipe.clip_norm is not None),
+            average=self._average,
+            average_rates=plan.average_rates,
         )
-        return done, sums
+        part = with_own_loss(recipe.loss, net, part, theta, batch_size, mode, team)
+        criterion = recipe.loss.criterion()
+        return int(
+            team.run(train_block, net, part, criterion, update, theta, self._grad, batch_size, mode, sums)
+        )
+
+    def _next_stop(self, done: int, n_steps: int) -> int:
+        """The step before which Python has something to do, or the end of the block."""
+        if isinstance(self._recipe.loss, Custom):
+            return min(done + 1, n_steps)
+        now = self.steps_done + done
+        return min([n_steps, *(done + p.every - now % p.every for *_, p in self._nuclear)])
+
+    def _shrink(self, done: int) -> None:
+        """Take the proximal step of the nuclear norm where one is due after `done` steps of the block."""
+        now = self.steps_done + done
+        for layer, kernel, penalty in self._nuclear:
+            if done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
+                since = np.arange(now - penalty.every, now)
+                rate = self.lr_factor * layer.lr_scale * self.optimizer.rates(since).sum()
+                penalty.shrink(kernel, float(rate))
 
 
-def _first_rows(block: Block, rows: int, n_in: int) -> Block:
-    return Block(block.x[: rows * n_in], block.targets[:rows], block.weights[:rows])
+def _rows(block: Block, lo: int, hi: int, n_in: int) -> Block:
+    return Block(block.x[lo * n_in : hi * n_in], block.targets[lo:hi], block.weights[lo:hi])

@@ -4,48 +4,50 @@ Follow a batch: `fit` → `_train_epoch` (order of the rows) → `Samples.fill` 
 → `Stepper.train` → `engine.loop.train_block` (forward, loss, backward, update, for each minibatch).
 """
 
-import json
+import copy
+import dataclasses
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_flag, check_integer
+from hotloop._checks import check_flag, check_integer, check_number
+from hotloop.averages import Average, check_average
 from hotloop.callbacks import Callback, check_callbacks
-from hotloop.data.staging import BLOCK_BYTES, Samples, check_samples
-from hotloop.engine.loop import Block, evaluate_block
+from hotloop.checkpoint import read_trainer, write_trainer
+from hotloop.custom import with_own_loss
+from hotloop.data.staging import Samples, check_samples
+from hotloop.engine.loop import (
+    GRADIENT_NORM,
+    HIT_SUM,
+    LOSS_SUM,
+    PENALTY_VALUE,
+    SUMS,
+    WEIGHT_SUM,
+    Block,
+    evaluate_block,
+)
+from hotloop.engine.table import PREDICTION
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
-from hotloop.files import read_tensors, write_tensors
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import LOSSES, Loss, check_loss
-from hotloop.optimizers import OPTIMIZERS, Adam, Optimizer
+from hotloop.losses import Loss, check_loss
+from hotloop.metrics import Metric, check_metrics
+from hotloop.optimizers import Adam, Optimizer, ScheduleFree
+from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
 from hotloop.progress import Progress
-from hotloop.schedules import SCHEDULES
-from hotloop.sequential import PREDICT_BATCH, STATE_PREFIX, Sequential
-from hotloop.specs import spec_from_dict, spec_to_dict
-from hotloop.stepper import Stepper
+from hotloop.schedules import resolve
+from hotloop.sequential import PREDICT_BATCH, Sequential
+from hotloop.session import FORWARD_FLOPS, Session, batches_a_block
+from hotloop.stepper import Recipe, Stepper
 
 __all__ = ["Trainer"]
-
-# What a trainer's file may name.
-LOSS_TYPES = {type(loss).__name__: type(loss) for loss in LOSSES.values()}
-RATE_TYPES = {kind.__name__: kind for kind in (*OPTIMIZERS, *SCHEDULES)}
-
-BLOCK_SECONDS = 0.03
-"""About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
-
-
-FORWARD_FLOPS, STEP_FLOPS = 2, 6
-"""Arithmetic of a row for each parameter: multiply and add, once in prediction, three times in a step."""
-SLOW_MACHINE = 1e10
-"""Floating-point operations a second that any machine does: the pace before anything was measured."""
 
 
 class Trainer:
@@ -63,12 +65,21 @@ class Trainer:
         formulas, or a loss with options, such as ``hl.losses.Huber(delta=2.0)``.
     optimizer : Optimizer, default Adam()
         How θ moves.
+    penalty : Penalty, optional
+        On the kernel of each layer that has none of its own: ``hl.L2(1e-4)``, ``hl.L1``, …. It is part of the
+        loss that is minimised and reported.
     batch_size : int or None, default 128
         Rows of a minibatch; None means all rows. The last minibatch of an epoch may be smaller.
     seed : int, default 0
-        The order of the rows follows from it.
+        The order of the rows and the masks of dropout follow from it.
     n_threads : int or None, default 1
         Threads to share each step; None means one for each processor available.
+    clip_norm : float, optional
+        A gradient (of loss and penalty, over all of θ) whose 2-norm is above it is scaled to it.
+    clip_value : float, optional
+        Each number of the gradient is limited to ± this; not together with `clip_norm`.
+    average : Average, optional
+        ``hl.EMA(0.999)`` or ``hl.SWA(epochs=5)``: `averaged_model` then has the averaged weights.
 
     Attributes
     ----------
@@ -76,6 +87,8 @@ class Trainer:
         All epochs so far.
     epoch : int
         Epochs done so far.
+    lr_factor : float
+        Multiplies the learning rate from the next block of steps on; 1 at first.
 
     Raises
     ------
@@ -99,9 +112,13 @@ class Trainer:
         *,
         loss: str | Loss,
         optimizer: Optimizer | None = None,
+        penalty: Penalty | None = None,
         batch_size: int | None = 128,
         seed: int = 0,
         n_threads: int | None = 1,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        average: Average | None = None,
     ):
         if not isinstance(model, Sequential):
             raise InvalidTypeError(f"model: expected a hotloop.Sequential, got {model!r}")
@@ -109,26 +126,68 @@ class Trainer:
         if not isinstance(optimizer, Optimizer):
             raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {optimizer!r}")
         self.model = model
-        self.loss = check_loss(loss, model.output_dim)
+        self.loss = check_loss(loss, model.output_dim, model.output_activation)
         self.optimizer = optimizer
+        self.penalty = check_penalty(penalty, "penalty")
         self.batch_size = None if batch_size is None else check_integer(batch_size, "batch_size", low=1)
         self.seed = check_integer(seed, "seed", low=0)
         self.n_threads = check_threads(n_threads)
+        self.clip_norm = _check_clip(clip_norm, "clip_norm")
+        self.clip_value = _check_clip(clip_value, "clip_value")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise InvalidValueError("clip_norm, clip_value: give one of them, not both")
+        self.average = check_average(average, "average")
+        self._check_schedule_free()
         self.history = History()
         self.columns: tuple[str, ...] = ()
         self.epoch = 0
-        self._stepper = Stepper(model, self.loss, optimizer)
+        self.stepper = Stepper(
+            model,
+            Recipe(
+                self.loss, optimizer, self.penalty, self.clip_norm, self.clip_value, self.average, self.seed
+            ),
+        )
         self._stop_reason: str | None = None
+        self._stop_now = False
+
+    def _check_schedule_free(self) -> None:
+        """Averages within the optimizer, and what else would change θ after its step."""
+        if not isinstance(self.optimizer, ScheduleFree):
+            return
+        kind = type(self.optimizer).__name__
+        if self.average is not None:
+            raise InvalidValueError(f"average: {kind} averages already; leave it out")
+        for _, _, penalty in self.model.penalties(self.penalty):
+            if penalty.code in (PROXIMAL, NUCLEAR, *HAS_LIMIT):
+                raise InvalidValueError(
+                    f"penalty: {penalty!r} changes the weights after the step, which does not go together "
+                    f"with the averages of {kind}; use L1, L2 or ElasticNet, or another optimizer"
+                )
 
     @property
     def step(self) -> int:
         """Updates of θ done so far."""
-        return self._stepper.steps_done
+        return self.stepper.steps_done
+
+    @step.setter
+    def step(self, steps: int) -> None:
+        self.stepper.steps_done = steps
+
+    @property
+    def lr_factor(self) -> float:
+        """Multiplies the learning rate from the next block of steps on."""
+        return self.stepper.lr_factor
+
+    @lr_factor.setter
+    def lr_factor(self, factor: float) -> None:
+        self.stepper.lr_factor = check_number(factor, "lr_factor", low=0.0)
 
     def __repr__(self) -> str:
+        named = {name: getattr(self, name) for name in ("penalty", "clip_norm", "clip_value", "average")}
+        options = [f"{name}={value!r}, " for name, value in named.items() if value is not None]
         return (
             f"Trainer({self.model!r}, loss={self.loss.label()}, optimizer={self.optimizer!r}, "
-            f"batch_size={self.batch_size}, seed={self.seed}, n_threads={self.n_threads})"
+            f"{''.join(options)}batch_size={self.batch_size}, seed={self.seed}, n_threads={self.n_threads})"
         )
 
     def fit(
@@ -142,6 +201,7 @@ class Trainer:
         shuffle: bool = True,
         progress: bool = False,
         callbacks: Callback | Iterable[Callback] = (),
+        metrics: str | Iterable[str] | Mapping[str, Metric] = (),
     ) -> History:
         """Train for some epochs.
 
@@ -166,12 +226,18 @@ class Trainer:
             Show a progress bar on stderr.
         callbacks : Callback or list of Callback
             Called around each epoch.
+        metrics : str, list of str, or {str: callable}, optional
+            More numbers of the validation data after each epoch: "r2", or functions of
+            ``(y, outputs)``, with y as you gave it and `predict`'s outputs. The column of
+            "r2" is "val_r2".
 
         Returns
         -------
         History
-            ``trainer.history``: all epochs of this trainer. The loss of an epoch is the mean over its
-            minibatches as they were trained on.
+            ``trainer.history``: all epochs of this trainer. "loss" is the mean over the minibatches of an
+            epoch as they were trained on. With a penalty it is the sum of "data_loss" and "penalty";
+            "val_loss" has no penalty, so compare it with "data_loss". "lr" is the rate of the last step,
+            and "gradient_norm", where it is clipped or watched, the mean over the steps.
 
         Raises
         ------
@@ -192,23 +258,32 @@ class Trainer:
         shuffle = check_flag(shuffle, "shuffle")
         progress = check_flag(progress, "progress")
         callbacks = check_callbacks(callbacks)
-        names = ("loss", "accuracy") if self.loss.has_accuracy else ("loss",)
+        watched = check_metrics(metrics)
+        if watched and validation is None:
+            raise InvalidValueError("metrics: are of the validation data; pass validation_data=(X, y)")
+        self.model.check_trainable()
+        batch_size = min(self.batch_size or len(samples), len(samples))
+        if self.model.has_batch_norm and batch_size < 2:
+            raise InvalidValueError(
+                f"batch_size: the minibatches have {batch_size} row, and batch normalisation needs at least "
+                "2, since one row has no variance; take larger ones, or leave BatchNorm out"
+            )
         if not np.isfinite(self.model.theta).all():
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
-        self.columns = names + tuple(f"val_{name}" for name in names if validation is not None)
+        self._prepare(samples, batch_size, callbacks)
+        self.columns = self._names_of_columns(validation is not None, watched)
 
-        batch_size = min(self.batch_size or len(samples), len(samples))
-        self._stop_reason = self.history.stopped_by = None
         with Team(self.n_threads) as team:
-            session = _Session(self.model, samples, batch_size, team)
-            self._stepper.compile(session.net, session.block)
+            net = self.stepper.bind(batch_size, team.n_threads)
+            session = Session(self.model, net, samples, batch_size, team)
+            self.stepper.compile(session.net, session.block)
             if validation is not None:
                 self._evaluate(validation.first(1), Team(1))  # compiles
             with Progress(progress, epochs, len(samples)) as session.bar, InterruptFlag() as interrupt:
                 for callback in callbacks:
                     callback.on_fit_begin(self)
                 for k in range(epochs):
-                    self._fit_epoch(session, k + 1, shuffle, validation, callbacks, interrupt)
+                    self._fit_epoch(session, k + 1, shuffle, validation, watched, callbacks, interrupt)
                     if interrupt.raised:
                         self.stop("interrupt")
                     if self._stop_reason is not None:
@@ -220,9 +295,39 @@ class Trainer:
             warnings.warn(f"training was interrupted; {self.epoch} epochs are complete", stacklevel=2)
         return self.history
 
-    def stop(self, reason: str) -> None:
-        """End training after the running epoch; `reason` becomes ``history.stopped_by``."""
+    def _prepare(self, samples: Samples, batch_size: int, callbacks: tuple[Callback, ...]) -> None:
+        """What a fit settles before its first step."""
+        if self.model.needs_standardizing:
+            self.model.standardize(samples.features)
+        stepper = self.stepper
+        stepper.steps_per_epoch = -(-len(samples) // batch_size)
+        rate = resolve(self.optimizer.lr, stepper.steps_per_epoch)
+        # Unless the rate is in epochs the optimizer stays the very same: it may keep what it has computed.
+        changed = rate is not self.optimizer.lr
+        stepper.optimizer = dataclasses.replace(self.optimizer, lr=rate) if changed else self.optimizer
+        stepper.reports_norm = self.clip_norm is not None or any(c.needs_gradient_norm for c in callbacks)
+        self._stop_reason = self.history.stopped_by = None
+        self._stop_now = False
+
+    def _names_of_columns(self, validated: bool, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
+        means = ("loss", "accuracy") if self.loss.has_accuracy else ("loss",)
+        names = (*means, *(("data_loss", "penalty") if self._is_penalised else ()), "lr")
+        names += ("gradient_norm",) if self.stepper.reports_norm else ()
+        return names + tuple(f"val_{name}" for name in (*means, *metrics) if validated)
+
+    @property
+    def _is_penalised(self) -> bool:
+        """Whether the loss has a part that is not of the data."""
+        return any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
+
+    def stop(self, reason: str, *, now: bool = False) -> None:
+        """End training after the running epoch; `reason` becomes ``history.stopped_by``.
+
+        With ``now=True`` after the running block of steps, some hundredths of a second: the epoch then
+        has no entry in the history.
+        """
         self._stop_reason = reason
+        self._stop_now = self._stop_now or now
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Mean loss, and accuracy where the loss has one, of the model on some data.
@@ -246,8 +351,27 @@ class Trainer:
         with Team(self.n_threads) as team:
             return self._evaluate(samples, team) or {}
 
+    def averaged_model(self) -> Sequential:
+        """A copy of the model with the averaged weights: it predicts and saves like any other.
+
+        Its running statistics are those of the model.
+
+        Raises
+        ------
+        InvalidValueError
+            If the trainer has no `average`, or it has taken no weights yet.
+        """
+        average = self.stepper.average
+        if not average.any():
+            raise InvalidValueError(
+                "average: there is none yet; pass average=hl.EMA() or hl.SWA(epochs=...) to Trainer, and fit"
+            )
+        model = copy.deepcopy(self.model)
+        model.theta[:] = average
+        return model
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all that training goes on from: model, optimizer state, step, epoch, history.
+        """Write all that training goes on from: model, optimizer state, average, step, epoch, history.
 
         One safetensors file, written beside `path` and renamed: a kill at any moment leaves one whole
         file. `Sequential.load` reads its model.
@@ -255,29 +379,11 @@ class Trainer:
         Raises
         ------
         InvalidTypeError
-            If the learning rate is a function of your own: files hold data, never code.
+            If the learning rate or the loss is a function of your own: files hold data, never code.
         OSError
             If the file cannot be written.
         """
-        state = {f"{STATE_PREFIX}{k}": vector for k, vector in enumerate(self._stepper.state)}
-        write_tensors(
-            Path(path),
-            self.model.parameters() | state,
-            {"architecture": self.model.architecture(), "trainer": json.dumps(self._to_dict())},
-        )
-
-    def _to_dict(self) -> dict[str, Any]:
-        return {
-            "loss": spec_to_dict(self.loss, "loss"),
-            "optimizer": spec_to_dict(self.optimizer, "optimizer"),
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "n_threads": self.n_threads,
-            "epoch": self.epoch,
-            "step": self.step,
-            "history": dict(self.history),
-            "stopped_by": self.history.stopped_by,
-        }
+        write_trainer(self, Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Trainer":
@@ -306,24 +412,7 @@ class Trainer:
         >>> hl.Trainer.load(path).fit(X, y, epochs=6).epochs
         10
         """
-        with read_tensors(Path(path)) as file:
-            model = Sequential.from_file(file)
-            entry = file.metadata_json("trainer")
-            with file.complaints("what it says of the trainer is not hotloop's"):
-                arguments = {name: entry[name] for name in ("batch_size", "seed", "n_threads")}
-                loss = spec_from_dict(entry["loss"], LOSS_TYPES)
-                trainer = cls(
-                    model, loss=loss, optimizer=spec_from_dict(entry["optimizer"], RATE_TYPES), **arguments
-                )
-                trainer.epoch = check_integer(entry["epoch"], "epoch", low=0)
-                trainer._stepper.steps_done = check_integer(entry["step"], "step", low=0)
-                trainer.history = History.from_columns(entry["history"], entry["stopped_by"])
-            state = trainer._stepper.state
-            shapes = {f"{STATE_PREFIX}{k}": vector.shape for k, vector in enumerate(state)}
-            file.check_tensors(shapes, model.dtype, but=tuple(model.parameters()))
-            for name, vector in zip(shapes, state, strict=True):
-                vector[:] = file.tensor(name)
-        return trainer
+        return read_trainer(cls, Path(path))
 
     def _check_samples(
         self, X: Any, y: Any, weights: Any, names: tuple[str, str, str] = ("X", "y", "sample_weight")
@@ -347,10 +436,11 @@ class Trainer:
 
     def _fit_epoch(
         self,
-        session: "_Session",
+        session: Session,
         number: int,
         shuffle: bool,
         validation: Samples | None,
+        metrics: Mapping[str, Metric],
         callbacks: tuple[Callback, ...],
         interrupt: InterruptFlag,
     ) -> None:
@@ -358,7 +448,8 @@ class Trainer:
         session.bar.begin_epoch(number)
         for callback in callbacks:
             callback.on_epoch_begin(self, self.epoch + 1)
-        logs = self._train_epoch(session, shuffle, interrupt)
+        with self.stepper.training():
+            logs = self._train_epoch(session, shuffle, callbacks, interrupt)
         if logs is None:
             return
         if validation is not None:
@@ -366,6 +457,7 @@ class Trainer:
             if found is None:
                 return
             logs |= {f"val_{name}": value for name, value in found.items()}
+            logs |= {f"val_{name}": value for name, value in self._measure(metrics, validation).items()}
         session.bar.advance(0, logs)
         self.epoch += 1
         self.history.append(logs)
@@ -373,38 +465,65 @@ class Trainer:
             callback.on_epoch_end(self, self.epoch, logs)
 
     def _train_epoch(
-        self, session: "_Session", shuffle: bool, interrupt: InterruptFlag
+        self, session: Session, shuffle: bool, callbacks: tuple[Callback, ...], interrupt: InterruptFlag
     ) -> dict[str, float] | None:
-        """Train on every row once; the means of the epoch, or None if it was interrupted."""
+        """Train on every row once; the numbers of the epoch, or None if it was interrupted."""
         n = len(session.samples)
         # The order follows (seed, epoch), so that a resumed run repeats it.
         order = np.random.default_rng([self.seed, self.epoch]).permutation(n) if shuffle else None
-        totals, first = np.zeros(3), 0
+        totals, steps, first = np.zeros(SUMS), 0, 0
         while first < n:
             last = min(first + session.rows_of_next_block(), n)
             rows = slice(first, last) if order is None else order[first:last]
-            totals += self._train_block(session, session.samples.fill(session.block, rows), first)
+            sums = self._train_block(session, session.samples.fill(session.block, rows), first)
+            sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
+            # Row after row from the totals on, so that they do not depend on how steps come in blocks.
+            totals = np.vstack((totals, sums)).sum(axis=0)
+            steps += len(sums)
             session.bar.advance(last - first, self._means(totals))
             first = last
-            if interrupt.raised and first < n:
+            for callback in callbacks:
+                callback.on_block_end(self)
+            if (interrupt.raised or self._stop_now) and first < n:
                 return None
-        return self._means(totals)
+        return self._means(totals) | self._details(totals, steps)
 
-    def _train_block(self, session: "_Session", block: Block, first_row: int) -> NDArray[np.float64]:
+    def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:
         """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
         started = time.perf_counter()
-        sums, failed = self._stepper.train(session.net, block, session.batch_size, session.team)
+        sums, failed = self.stepper.train(session.net, block, session.batch_size, session.team)
         session.took(time.perf_counter() - started, len(sums))
         if failed is None:
-            return np.asarray(sums.sum(axis=0))
+            return sums
         epoch, step = self.epoch + 1, first_row // session.batch_size + failed + 1
-        rate = self.optimizer.rates(np.array([self.step]))[0]
         raise DivergenceError(
             f"the loss is not finite in epoch {epoch}, step {step}; the model holds the last finite weights. "
-            f"Try a smaller learning rate (it was {rate:g}), standardised inputs, or smaller targets.",
+            f"Try a smaller learning rate (it was {self.stepper.last_rate:g}), standardised inputs "
+            "(hl.Standardize()), clip_norm, or smaller targets.",
             epoch=epoch,
             step=step,
         )
+
+    def _details(self, totals: NDArray[np.float64], steps: int) -> dict[str, float]:
+        """What an epoch reports beside the means of the data: the parts of the loss, rate, gradient."""
+        logs = {}
+        if self._is_penalised:
+            data, weight = float(totals[LOSS_SUM]), float(totals[WEIGHT_SUM])
+            penalty = float(totals[PENALTY_VALUE]) / weight if weight else float("nan")
+            penalty += self.stepper.nuclear_value()
+            data = data / weight if weight else float("nan")
+            logs = {"loss": data + penalty, "data_loss": data, "penalty": penalty}
+        logs["lr"] = self.stepper.last_rate
+        if self.stepper.reports_norm:
+            logs["gradient_norm"] = float(totals[GRADIENT_NORM]) / steps
+        return logs
+
+    def _measure(self, metrics: Mapping[str, Metric], samples: Samples) -> dict[str, float]:
+        """The metrics of the model's outputs for the samples."""
+        if not metrics:
+            return {}
+        outputs = self.model.predict(samples.features, n_threads=self.n_threads)
+        return {name: float(metric(samples.given_targets, outputs)) for name, metric in metrics.items()}
 
     def _evaluate(
         self, samples: Samples, team: Team, interrupt: InterruptFlag | None = None
@@ -414,51 +533,22 @@ class Trainer:
         net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
         rows = min(n, PREDICT_BATCH * batches_a_block(model, samples, PREDICT_BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
-        criterion = self.loss.criterion()
+        criterion, theta, mode = self.loss.criterion(), model.theta, PREDICTION
         for first in range(0, n, rows):
             part = samples.fill(block, slice(first, min(first + rows, n)))
-            team.run(evaluate_block, net, part, criterion, model.theta, PREDICT_BATCH, sums)
+            part = with_own_loss(self.loss, net, part, theta, PREDICT_BATCH, mode, team)
+            team.run(evaluate_block, net, part, criterion, theta, PREDICT_BATCH, mode, sums)
             if interrupt is not None and interrupt.raised:
                 return None
         return self._means(np.array([*sums, samples.total_weight]))
 
     def _means(self, totals: NDArray[np.float64]) -> dict[str, float]:
-        loss, hits, weight = totals.tolist()
+        loss, hits, weight = (float(totals[k]) for k in (LOSS_SUM, HIT_SUM, WEIGHT_SUM))
         means = {"loss": loss / weight if weight else float("nan")}
         if self.loss.has_accuracy:
             means["accuracy"] = hits / weight if weight else float("nan")
         return means
 
 
-def batches_a_block(model: Sequential, samples: Samples, batch_size: int, flops: int) -> int:
-    """Batches that should take about `BLOCK_SECONDS` and fit a block, before anything was measured.
-
-    `flops` is the arithmetic of a row for each parameter.
-    """
-    by_time = BLOCK_SECONDS * SLOW_MACHINE / (flops * model.theta.size * batch_size)
-    by_size = BLOCK_BYTES / (samples.row_bytes(model.dtype) * batch_size)
-    return max(1, int(min(by_time, by_size)))
-
-
-class _Session:
-    """What lives as long as one fit: the staged block, the network's memory, and the pace."""
-
-    bar: Progress
-
-    def __init__(self, model: Sequential, samples: Samples, batch_size: int, team: Team):
-        self.samples, self.batch_size, self.team = samples, batch_size, team
-        steps = -(-len(samples) // batch_size)
-        most = BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size)
-        self._most_steps = max(1, min(steps, most))
-        self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
-        self.net = model.bind(batch_size, team.n_threads)
-        self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
-
-    def rows_of_next_block(self) -> int:
-        """Rows of as many steps as should take `BLOCK_SECONDS`."""
-        return self._steps * self.batch_size
-
-    def took(self, seconds: float, steps: int) -> None:
-        """Adapt to the time that a block took: at most four times as many steps as before."""
-        wanted = BLOCK_SECONDS * steps / max(seconds, 1e-9)
-        self._steps = max(1, min(int(wanted), 4 * self._steps, self._most_steps))
+def _check_clip(value: Any, name: str) -> float | None:
+    return None if value is None else check_number(value, name, low=1e-30)

@@ -1,1 +1,1 @@
-"""The geometry of the loss surface: tools that take an `Objective`."""
+"""The geometry of the loss surface, and the size of the weights."""

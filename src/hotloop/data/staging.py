@@ -1,5 +1,6 @@
 """Staging: from the user's arrays to blocks of contiguous rows in the dtype of θ."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from hotloop._checks import check_features, check_weights
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
-__all__ = ["BLOCK_BYTES", "Samples", "check_samples", "stage_rows"]
+__all__ = ["BLOCK_BYTES", "Samples", "check_samples", "column_statistics", "stage_rows"]
 
 BLOCK_BYTES = 1 << 22
 """About how large a block is: they then stay in the second or third cache."""
@@ -27,12 +28,15 @@ class Samples:
     weights : ndarray (n, 1), or None for ones
     scale : float
         uint8 features are multiplied by it.
+    given_targets : array
+        The targets as the user gave them.
     """
 
     features: NDArray[Any]
     targets: NDArray[Any]
     weights: NDArray[Any] | None
     scale: float
+    given_targets: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.features)
@@ -45,7 +49,7 @@ class Samples:
     def first(self, n: int) -> "Samples":
         """The first `n` of them."""
         weights = None if self.weights is None else self.weights[:n]
-        return Samples(self.features[:n], self.targets[:n], weights, self.scale)
+        return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n])
 
     def row_bytes(self, dtype: np.dtype[Any]) -> int:
         """What a staged row takes."""
@@ -84,7 +88,7 @@ def check_samples(
     if of_class is not None:
         product = of_class if weights is None else of_class * weights
         weights = check_weights(product, "class_weight, times the sample weights", n, dtype)
-    return Samples(features, targets, weights, scale)
+    return Samples(features, targets, weights, scale, np.asarray(y))
 
 
 def stage_rows(
@@ -104,3 +108,22 @@ def stage_rows(
         np.multiply(chunk, out.dtype.type(scale), out=out, casting="unsafe")
     else:
         out[...] = chunk
+
+
+def column_statistics(
+    features: NDArray[Any], scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (with 1/n) of each column as it is staged, in float64, piece by piece."""
+    n, width = features.shape
+    rows = min(n, max(1, BLOCK_BYTES // (8 * width)))
+    block = np.empty((rows, width))
+
+    def pieces() -> Iterator[NDArray[np.float64]]:
+        for first in range(0, n, rows):
+            part = block[: min(rows, n - first)]
+            stage_rows(features, slice(first, first + len(part)), part, scale)
+            yield part
+
+    mean = sum((part.sum(axis=0) for part in pieces()), np.zeros(width)) / n
+    variance = sum((np.square(part - mean).sum(axis=0) for part in pieces()), np.zeros(width)) / n
+    return mean, np.sqrt(variance)

@@ -1,6 +1,7 @@
 """The entry kernels: what Python calls once a block, on every thread of a team.
 
 A training step meets at two barriers: after the deltas of all rows, and after the update of all of θ.
+(Batch normalisation, clipping by the norm, limits and averages add theirs.)
 """
 
 from typing import Any, NamedTuple
@@ -8,14 +9,36 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._jit import kernel
+from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.denormals import flush_denormals, restore_denormals
-from hotloop.engine.network import add_gradient, backward, descend, forward, loss_rows
-from hotloop.engine.table import N_IN, N_OUT, VALUE
-from hotloop.engine.team import barrier, share
+from hotloop.engine.descent import add_gradient, add_penalties, descend, keep_limits, penalty_sum
+from hotloop.engine.network import backward, forward, loss_rows
+from hotloop.engine.table import N_IN, N_OUT, VALUE, Mode
+from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
 
-__all__ = ["Block", "Update", "evaluate_block", "gradient_block", "predict_block", "train_block"]
+__all__ = [
+    "GRADIENT_NORM",
+    "HIT_SUM",
+    "LOSS_SUM",
+    "PENALTY_VALUE",
+    "SUMS",
+    "WEIGHT_SUM",
+    "Block",
+    "Update",
+    "evaluate_block",
+    "gradient_block",
+    "penalty_block",
+    "predict_block",
+    "train_block",
+]
+
+# What a step reports.
+LOSS_SUM, HIT_SUM, WEIGHT_SUM, PENALTY_VALUE, GRADIENT_NORM = 0, 1, 2, 3, 4
+SUMS = 5
+
+AVERAGE_GRAIN = 1024
+"""Numbers of θ in a thread's grain where a pass goes over all of it."""
 
 
 class Block(NamedTuple):
@@ -27,52 +50,75 @@ class Block(NamedTuple):
 
 
 class Update(NamedTuple):
-    """An optimizer as numbers."""
+    """An optimizer as numbers, and what surrounds its step."""
 
     code: int
     hyper: NDArray[np.float64]  # in the order of Optimizer.hyper
-    scalars: NDArray[np.float64]  # (steps of the block, scalars a step), of Optimizer.scalars
+    scalars: NDArray[np.float64]  # (groups of rates, steps of the block, scalars), of Optimizer.scalars
+    rates: NDArray[np.float64]  # (groups of rates, steps of the block)
     state: NDArray[Any]  # (slots, θ.size)
+    clip_norm: float  # 0 for none
+    clip_value: float  # 0 for none
+    needs_norm: int  # 1 where the norm of the gradient is clipped or reported
+    average: NDArray[Any]  # (θ.size,), or empty
+    average_rates: NDArray[np.float64]  # (steps of the block,)
 
 
 @kernel
-def train_block(net, block, loss, update, theta, grad, batch_size, sums, tid, n_threads, sync):
+def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, tid, n_threads, sync):
     """Train on every minibatch of the block; return how many steps were done.
 
-    ``sums[step]`` becomes (Σ weight · loss, Σ weight · hit, Σ weight) of the minibatch, before its
-    update. Fewer steps than minibatches: the loss of the next one is not finite, and θ is as it
-    was before it.
+    ``sums[step]`` becomes (Σ weight · loss, Σ weight · hit, Σ weight, penalty, gradient norm) of the
+    minibatch, before its update; ``mode.step`` is the number of the first step. Fewer steps than
+    minibatches: the loss of the next one is not finite, and θ is as it was before it.
     """
-    mode = flush_denormals()
+    flags = flush_denormals()
+    crew = Crew(tid, n_threads, sync)
     rows, n_in = len(block.weights), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
-    grain, _ = tile_shape(net.work)
     n_steps = (rows + batch_size - 1) // batch_size
     for step in range(n_steps):
         first = step * batch_size
         last = min(first + batch_size, rows)
+        n = last - first
         x = block.x[first * n_in : last * n_in]
         targets, weights = block.targets[first:last], block.weights[first:last]
         weight = 0.0
-        for i in range(len(weights)):
+        for i in range(n):
             weight += weights[i]
         scale = 1.0 / weight if weight > 0.0 else 0.0
-        lo, hi = share(len(weights), grain, tid, n_threads)
-        forward(net, theta, x, lo, hi, panel)
-        loss_rows(net, loss, targets, weights, lo, hi, scale)
-        backward(net, theta, x, lo, hi, panel)
+        now = Mode(1, mode.seed, mode.step + step)
+        forward(net, theta, x, n, now, crew, panel)
+        loss_rows(net, loss, targets, weights, scale, crew)
+        backward(net, theta, x, n, now, crew, panel)
         barrier(sync, n_threads)
         # Every thread adds up the same numbers in the same order, so all agree whether to go on.
         total, hits = weighted_sums(net, weights)
         if not np.isfinite(total):
             n_steps = step
             break
-        if tid == 0:
-            sums[step, 0], sums[step, 1], sums[step, 2] = total, hits, weight
-        descend(net, x, len(weights), update, step, theta, grad, tid, n_threads, panel)
+        norm = descend(net, x, n, update, step, theta, grad, crew, panel)
         barrier(sync, n_threads)
-    restore_denormals(mode)
+        if net.limited:
+            keep_limits(net, theta, crew)
+            barrier(sync, n_threads)
+        if tid == 0:
+            sums[step, LOSS_SUM], sums[step, HIT_SUM], sums[step, WEIGHT_SUM] = total, hits, weight
+            sums[step, PENALTY_VALUE] = penalty_sum(net) if net.penalised else 0.0
+            sums[step, GRADIENT_NORM] = norm
+        if len(update.average):
+            lo, hi = share(len(theta), AVERAGE_GRAIN, tid, n_threads)
+            follow(update.average[lo:hi], theta[lo:hi], update.average_rates[step])
+    restore_denormals(flags)
     return n_steps
+
+
+@kernel_exact
+def follow(average, theta, rate):
+    """average += rate (θ − average)."""
+    part = theta.dtype.type(rate)
+    for i in range(len(theta)):
+        average[i] += part * (theta[i] - average[i])
 
 
 @kernel
@@ -87,21 +133,21 @@ def weighted_sums(net, weights):
 
 
 @kernel
-def gradient_block(net, block, loss, scale, theta, grad, batch_size, sums, tid, n_threads, sync):
+def gradient_block(net, block, loss, scale, theta, grad, batch_size, mode, sums, tid, n_threads, sync):
     """Add ∂/∂θ of scale Σ weight · loss over the block to `grad`, and its sums to `sums`."""
+    crew = Crew(tid, n_threads, sync)
     rows, n_in = len(block.weights), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
-    grain, _ = tile_shape(net.work)
     for first in range(0, rows, batch_size):
         last = min(first + batch_size, rows)
+        n = last - first
         x = block.x[first * n_in : last * n_in]
         targets, weights = block.targets[first:last], block.weights[first:last]
-        lo, hi = share(len(weights), grain, tid, n_threads)
-        forward(net, theta, x, lo, hi, panel)
-        loss_rows(net, loss, targets, weights, lo, hi, scale)
-        backward(net, theta, x, lo, hi, panel)
+        forward(net, theta, x, n, mode, crew, panel)
+        loss_rows(net, loss, targets, weights, scale, crew)
+        backward(net, theta, x, n, mode, crew, panel)
         barrier(sync, n_threads)
-        add_gradient(net, x, len(weights), grad, tid, n_threads, panel)
+        add_gradient(net, x, n, grad, crew, panel)
         if tid == 0:
             add_sums(net, weights, sums)
         barrier(sync, n_threads)
@@ -116,18 +162,23 @@ def add_sums(net, weights, sums):
 
 
 @kernel
-def evaluate_block(net, block, loss, theta, batch_size, sums, tid, n_threads, sync):
+def penalty_block(net, theta, grad):
+    """Add the gradient of all penalties to `grad`; their value."""
+    return add_penalties(net, theta, grad)
+
+
+@kernel
+def evaluate_block(net, block, loss, theta, batch_size, mode, sums, tid, n_threads, sync):
     """Add (Σ weight · loss, Σ weight · hit) over the block to `sums`."""
+    crew = Crew(tid, n_threads, sync)
     rows, n_in = len(block.weights), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
-    grain, _ = tile_shape(net.work)
     for first in range(0, rows, batch_size):
         last = min(first + batch_size, rows)
         x = block.x[first * n_in : last * n_in]
         targets, weights = block.targets[first:last], block.weights[first:last]
-        lo, hi = share(len(weights), grain, tid, n_threads)
-        forward(net, theta, x, lo, hi, panel)
-        loss_rows(net, loss, targets, weights, lo, hi, 0.0)
+        forward(net, theta, x, last - first, mode, crew, panel)
+        loss_rows(net, loss, targets, weights, 0.0, crew)
         barrier(sync, n_threads)
         if tid == 0:
             add_sums(net, weights, sums)
@@ -135,8 +186,9 @@ def evaluate_block(net, block, loss, theta, batch_size, sums, tid, n_threads, sy
 
 
 @kernel
-def predict_block(net, x, theta, batch_size, out, tid, n_threads, sync):
+def predict_block(net, x, theta, batch_size, mode, out, tid, n_threads, sync):
     """Outputs of the last layer for the rows of `x` (rows * features,)."""
+    crew = Crew(tid, n_threads, sync)
     last = net.table[len(net.table) - 1]
     n_in, n_out = net.table[0, N_IN], last[N_OUT]
     rows = len(x) // n_in
@@ -144,8 +196,8 @@ def predict_block(net, x, theta, batch_size, out, tid, n_threads, sync):
     grain, _ = tile_shape(net.work)
     for first in range(0, rows, batch_size):
         n = min(batch_size, rows - first)
+        forward(net, theta, x[first * n_in : (first + n) * n_in], n, mode, crew, panel)
         lo, hi = share(n, grain, tid, n_threads)
-        forward(net, theta, x[first * n_in : (first + n) * n_in], lo, hi, panel)
         values = net.work[last[VALUE] + lo * n_out : last[VALUE] + hi * n_out]
         target = out[(first + lo) * n_out : (first + hi) * n_out]
         for i in range(len(values)):

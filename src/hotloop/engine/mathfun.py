@@ -36,6 +36,7 @@ GAUSS_HIGH = np.float32(15)  # beyond: e^(-x²/2) is 0 in float32
 TWELVE_BITS = np.int32(-4096)  # of a float32's 24: the square of what is left is exact
 ROOT_HALF = math.sqrt(0.5)
 ROOT_TAU_INVERSE = 1 / math.sqrt(2 * math.pi)
+ROOT_TAU = np.float32(math.sqrt(2 * math.pi))
 
 
 @kernel_in_order
@@ -44,19 +45,22 @@ def exp_float32(x):
     x = EXP_LOW if x < EXP_LOW else x
     x = EXP_HIGH if x > EXP_HIGH else x
     whole = np.floor(x * LOG2_E + HALF)
-    return exp_reduced(whole, (x - whole * LN2_HIGH) - whole * LN2_LOW)
+    return exp_reduced(whole, (x - whole * LN2_HIGH) - whole * LN2_LOW, ONE)
 
 
 @kernel_in_order
-def exp_reduced(whole, r):
-    """2ⁿ eʳ for whole n from -152 to 129 and |r| ≤ ln 2 / 2; both may be NaN."""
+def exp_reduced(whole, r, factor):
+    """2ⁿ eʳ times the factor, for whole n from -152 to 129 and |r| ≤ ln 2 / 2; both may be NaN.
+
+    Here, where eʳ is 1 and a small rest, the factor costs no rounding: f + f (eʳ − 1).
+    """
     p = np.float32(1.38367e-03)
     p = p * r + np.float32(8.37481e-03)
     p = p * r + np.float32(4.166823e-02)
     p = p * r + np.float32(1.666642e-01)
     p = p * r + np.float32(0.49999992)
-    p = p * r + ONE
-    p = p * r + ONE
+    p = (p * r + ONE) * r
+    p = p * factor + factor
     # 2ⁿ in two factors: n runs to ±151, a float32 exponent only to 127. NaN must not meet the cast.
     n = np.int32(whole if whole == whole else ZERO)
     half = n >> np.int32(1)
@@ -105,40 +109,43 @@ def softplus_float32(x):
 
 
 @kernel_in_order
-def gauss_float32(x):
-    """e^(−x²/2), its relative error as small as that of exp: x² = h² + (x − h)(x + h), h² exact."""
+def gauss_float32(x, factor):
+    """e^(−x²/2) times the factor, as accurate as exp: x² = h² + (x − h)(x + h), h² exact."""
     t = np.abs(x)
     t = GAUSS_HIGH if t > GAUSS_HIGH else t
     h = np.int32(np.float32(t).view(np.int32) & TWELVE_BITS).view(np.float32)
     high = -HALF * (h * h)
     low = -HALF * ((t - h) * (t + h))
     whole = np.floor((high + low) * LOG2_E + HALF)
-    return exp_reduced(whole, ((high - whole * LN2_HIGH) - whole * LN2_LOW) + low)
+    return exp_reduced(whole, ((high - whole * LN2_HIGH) - whole * LN2_LOW) + low, factor)
 
 
 @kernel_in_order
 def normal_cdf_float32(x):
-    """Φ(−|x|) = e^(−x²/2) P(|x|) / Q(|x|), which keeps the tail; above 0, one minus that."""
+    """Φ(−t) = e^(−t²/2) / (√(2π) t + A(t)), which keeps the tail; above 0, one minus that.
+
+    A = N/D falls from 2 to 0, so where the polynomials have their rounding errors, for large t,
+    little of these is left beside √(2π) t.
+    """
     t = np.abs(x)
     t = GAUSS_HIGH if t > GAUSS_HIGH else t
-    p = np.float32(4.0369947e-03)
-    p = p * t + np.float32(4.0098045e-02)
-    p = p * t + np.float32(1.8164574e-01)
-    p = p * t + np.float32(4.3614593e-01)
-    p = p * t + HALF
-    q = np.float32(1.0119107e-02)
-    q = q * t + np.float32(1.00518085e-01)
-    q = q * t + np.float32(4.6527496e-01)
-    q = q * t + np.float32(1.1958961)
-    q = q * t + np.float32(1.6701759)
-    q = q * t + ONE
-    tail = gauss_float32(x) * p / q
+    n = np.float32(2.8372353e-06)
+    n = n * t + np.float32(2.3549829e-02)
+    n = n * t + np.float32(2.263487e-01)
+    n = n * t + np.float32(9.066454e-01)
+    n = n * t + TWO
+    d = np.float32(9.444374e-03)
+    d = d * t + np.float32(8.9379825e-02)
+    d = d * t + np.float32(3.9043477e-01)
+    d = d * t + np.float32(9.087516e-01)
+    d = d * t + ONE
+    tail = gauss_float32(x, d / (ROOT_TAU * t * d + n))
     return tail if x < ZERO else ONE - tail
 
 
 @kernel
 def normal_pdf_float32(x):
-    return gauss_float32(x) * np.float32(ROOT_TAU_INVERSE)
+    return gauss_float32(x, np.float32(ROOT_TAU_INVERSE))
 
 
 @kernel_in_order

@@ -12,24 +12,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.engine.tile import PANEL_COLUMNS
+from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PenaltyTerm
 
-__all__ = ["DENSE", "ELEMENTWISE", "Net", "Operation", "Parameter", "aligned_zeros", "bind", "theta_offsets"]
+__all__ = [
+    "BATCH_NORM",
+    "DENSE",
+    "DROPOUT",
+    "ELEMENTWISE",
+    "PREDICTION",
+    "PRELU",
+    "SOFTMAX",
+    "STANDARDIZE",
+    "Buffer",
+    "Mode",
+    "Net",
+    "Operation",
+    "Parameter",
+    "aligned_zeros",
+    "bind",
+    "buffer_offsets",
+    "rate_groups",
+    "theta_offsets",
+]
 
 # Operation codes (append-only).
 DENSE = 0
 ELEMENTWISE = 1
+SOFTMAX = 2
+PRELU = 3
+BATCH_NORM = 4
+DROPOUT = 5
+STANDARDIZE = 6
+
+IN_PLACE = (ELEMENTWISE, SOFTMAX, BATCH_NORM, DROPOUT)
+"""They turn ∂L/∂outputs into ∂L/∂inputs in place, so the row before shares their delta."""
 
 # Columns of the table.
 OP = 0  # operation code
 CODE = 1  # of an ELEMENTWISE row: the activation
 N_IN = 2
 N_OUT = 3
-KERNEL = 4  # offset into θ of the (N_IN, N_OUT) kernel
+WEIGHT = 4  # offset into θ of the (N_IN, N_OUT) kernel, or of the N_OUT scales or slopes, or NONE
 BIAS = 5  # offset into θ of the N_OUT biases, or NONE
 VALUE = 6  # offset into work of the (batch, N_OUT) outputs of this row
 DELTA = 7  # offset into work of ∂L/∂outputs, same shape
-COLUMNS = 8
+RUNNING = 8  # offset into the running statistics: N_OUT means, then N_OUT variances or deviations
+COLUMN = 9  # offset into work of the COLUMN_VECTORS numbers of each output
+GROUP = 10  # which of the optimizer's learning rates its parameters have
+PENALTY = 11  # code of the penalty on its kernel
+PARTIAL = 12  # offset into the sums over single rows of kernels
+COLUMNS = 13
 NONE = -1
+
+# Vectors of N_OUT numbers at COLUMN.
+MEAN, INVERSE, DELTA_SUM, PRODUCT_SUM = 0, 1, 2, 3
+COLUMN_VECTORS = 4
+
+# Columns of the options: of a layer, then of its penalty.
+EPS, MOMENTUM = 0, 1  # of BATCH_NORM
+RATE = 0  # of DROPOUT
+L1_STRENGTH, L2_STRENGTH = 2, 3
+LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
+OPTIONS = 4
+
+# Rows of the sums over single rows of kernels.
+PENALTY_SUMS, SQUARES = 0, 1
 
 LINE = 64  # bytes of a cache line: what θ, its state and the workspace are aligned to
 
@@ -53,6 +100,15 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Buffer:
+    """A named part of the running statistics: what a model learns without a gradient."""
+
+    name: str
+    size: int
+    initial: float
+
+
+@dataclass(frozen=True)
 class Operation:
     """One row of the table, before it knows its offsets."""
 
@@ -60,49 +116,107 @@ class Operation:
     n_in: int
     n_out: int
     code: int = 0
-    kernel: Parameter | None = None
+    weight: Parameter | None = None
     bias: Parameter | None = None
+    buffers: tuple[Buffer, ...] = ()
+    options: tuple[float, ...] = ()
+    penalty: PenaltyTerm | None = None
+    """On the kernel of a DENSE row; None for that of the whole model."""
+    lr_scale: float = 1.0
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its parts of θ, in their order."""
+        return tuple(p for p in (self.weight, self.bias) if p is not None)
 
 
 class Net(NamedTuple):
     """The table bound to a batch size and a team, and its memory: what kernels interpret."""
 
     table: NDArray[np.int64]  # (operations, COLUMNS)
+    options: NDArray[np.float64]  # (operations, OPTIONS)
+    running: NDArray[Any]  # running statistics, flat, of the dtype of θ
     work: NDArray[Any]  # values, deltas, zeros, panels: of the dtype of θ
     row_loss: NDArray[np.float64]  # (capacity,) loss of each row of the batch
     row_hit: NDArray[np.float64]  # (capacity,) 1 where the class is right
+    partial: NDArray[np.float64]  # (2, rows of all kernels) PENALTY_SUMS and SQUARES of the gradient
+    first: int  # the first row of the table that has parameters
     zeros: int  # offset into work of as many zeros as the widest row
     panels: int  # offset into work of the threads' panels
     panel_size: int  # numbers in one thread's panel
+    penalised: int  # 1 where a kernel has a penalty with a gradient
+    limited: int  # 1 where a kernel has a limit to keep after each step
+
+
+class Mode(NamedTuple):
+    """How the network runs: as in training, and then in which step, or as in prediction."""
+
+    training: int  # 1: batch statistics, and dropout
+    seed: int
+    step: int
+
+
+PREDICTION = Mode(0, 0, 0)
 
 
 def theta_offsets(operations: list[Operation]) -> list[tuple[Parameter, int]]:
     """Every parameter with its offset into θ, in order: the one source of offsets."""
     offsets, size = [], 0
     for operation in operations:
-        for parameter in (operation.kernel, operation.bias):
-            if parameter is not None:
-                offsets.append((parameter, size))
-                size += parameter.size
+        for parameter in operation.parameters:
+            offsets.append((parameter, size))
+            size += parameter.size
     return offsets
 
 
-def bind(operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any]) -> Net:
-    """The `Net` for batches of up to `capacity` rows."""
+def buffer_offsets(operations: list[Operation]) -> list[tuple[Buffer, int]]:
+    """Every buffer with its offset into the running statistics, in order."""
+    offsets, size = [], 0
+    for operation in operations:
+        for buffer in operation.buffers:
+            offsets.append((buffer, size))
+            size += buffer.size
+    return offsets
+
+
+def rate_groups(operations: list[Operation]) -> list[float]:
+    """The distinct factors of the learning rate, in order of appearance; 1 first."""
+    return list(dict.fromkeys([1.0, *(operation.lr_scale for operation in operations)]))
+
+
+def bind(
+    operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any],
+    running: NDArray[Any], penalty: PenaltyTerm | None = None,
+) -> Net:  # fmt: skip
+    """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none."""
     offset_of = {id(parameter): offset for parameter, offset in theta_offsets(operations)}
+    running_offset_of = {id(buffer): offset for buffer, offset in buffer_offsets(operations)}
+    groups = rate_groups(operations)
     table = np.full((len(operations), COLUMNS), NONE, np.int64)
-    size = 0
-    for row, operation in zip(table, operations, strict=True):
+    options = np.zeros((len(operations), OPTIONS))
+    size = kernel_rows = 0
+    terms = []
+    for row, numbers, operation in zip(table, options, operations, strict=True):
         row[OP], row[CODE] = operation.op, operation.code
         row[N_IN], row[N_OUT] = operation.n_in, operation.n_out
-        if operation.kernel is not None:
-            row[KERNEL] = offset_of[id(operation.kernel)]
+        if operation.weight is not None:
+            row[WEIGHT] = offset_of[id(operation.weight)]
         if operation.bias is not None:
             row[BIAS] = offset_of[id(operation.bias)]
+        if operation.buffers:
+            row[RUNNING] = running_offset_of[id(operation.buffers[0])]
+        row[GROUP] = groups.index(operation.lr_scale)
+        numbers[: len(operation.options)] = operation.options
+        term = operation.penalty or penalty
+        if operation.op == DENSE:
+            row[PARTIAL], kernel_rows = kernel_rows, kernel_rows + operation.n_in
+            if term is not None:
+                row[PENALTY], numbers[LIMIT:] = term.code, term.options
+                terms.append(term.code)
         row[VALUE], size = size, size + _padded(capacity * operation.n_out, dtype)
-    # An elementwise row multiplies its delta in place, so the row before it shares that delta.
+        row[COLUMN], size = size, size + _padded(COLUMN_VECTORS * operation.n_out, dtype)
     for k in reversed(range(len(operations))):
-        if k + 1 < len(operations) and operations[k + 1].op == ELEMENTWISE:
+        if k + 1 < len(operations) and operations[k + 1].op in IN_PLACE:
             table[k, DELTA] = table[k + 1, DELTA]
         else:
             table[k, DELTA], size = size, size + _padded(capacity * operations[k].n_out, dtype)
@@ -112,14 +226,21 @@ def bind(operations: list[Operation], capacity: int, n_threads: int, dtype: np.d
     inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
     panel_size = _padded(inner * PANEL_COLUMNS, dtype)
     panels, size = size, size + n_threads * panel_size
+    trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
         table=table,
+        options=options,
+        running=running,
         work=aligned_zeros(size, dtype),
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
+        partial=np.zeros((2, kernel_rows)),
+        first=trained[0] if trained else len(operations),
         zeros=zeros,
         panels=panels,
         panel_size=panel_size,
+        penalised=int(any(code in HAS_GRADIENT for code in terms)),
+        limited=int(any(code in HAS_LIMIT for code in terms)),
     )
 
 

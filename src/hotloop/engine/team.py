@@ -11,21 +11,30 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
+from numpy.typing import NDArray
 
 from hotloop._checks import check_integer
 from hotloop._jit import COMPILED, cgutils, intrinsic, kernel, types
 
-__all__ = ["Team", "barrier", "check_threads", "share"]
+__all__ = ["Crew", "Team", "barrier", "check_threads", "share"]
 
 # State of a barrier: how many have arrived, the number of the round, whether the team gave up;
 # a cache line apart, since all threads look at the round while others arrive.
 ARRIVED, ROUND, GIVEN_UP, SYNC_SIZE = 0, 16, 32, 48
 SPINS = 2000
 """Looks at the round before the processor is yielded: some microseconds, the length of a short wait."""
+
+
+class Crew(NamedTuple):
+    """A thread and its team, as kernels pass them on."""
+
+    tid: int
+    n_threads: int
+    sync: NDArray[np.int64]
 
 
 def check_threads(n_threads: int | None) -> int:
@@ -95,6 +104,8 @@ class Team:
 @kernel
 def share(n, grain, tid, n_threads):
     """Thread `tid`'s part [lo, hi) of range(n), in whole grains."""
+    if n_threads == 1:
+        return 0, n
     grains = (n + grain - 1) // grain
     lo = grains * tid // n_threads * grain
     hi = grains * (tid + 1) // n_threads * grain

@@ -4,7 +4,7 @@ A target is a row of numbers: a class or a sign, wanted outputs, or probabilitie
 summed over the outputs of a sample; over samples the loss is the weighted mean.
 
 Each file holds one kind, descriptions and kernels of its members together. To add one: a code
-(append-only over all files: the next is 11), a frozen dataclass and a kernel in the file of its kind,
+(append-only over all files: the next is 12), a frozen dataclass and a kernel in the file of its kind,
 and here its place in `LOSSES` and a branch in `rarer_loss_of_row` (and in `hit_of_row`, if it has an
 accuracy).
 """
@@ -15,7 +15,9 @@ import numpy as np
 
 from hotloop._checks import check_choice
 from hotloop._jit import kernel, kernel_inline
+from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Criterion, Loss
+from hotloop.losses.custom import GIVEN_CODE, Custom, given
 from hotloop.losses.margins import (
     HINGE_CODE,
     PERCEPTRON_CODE,
@@ -61,6 +63,7 @@ __all__ = [
     "MAE",
     "MSE",
     "Criterion",
+    "Custom",
     "GaussianNLL",
     "Hinge",
     "Huber",
@@ -97,10 +100,15 @@ LOSSES: dict[str, Loss] = {
 """Public name → loss with default options."""
 
 
-def check_loss(loss: Any, n_outputs: int) -> Loss:
+def check_loss(loss: Any, n_outputs: int, last_activation: str = "identity") -> Loss:
     """`loss`, or the loss of that name with default options, if such a model can have it."""
     found = loss if isinstance(loss, Loss) else LOSSES[check_choice(loss, "loss", LOSSES)]
     found.check_outputs(n_outputs)
+    if found.includes is not None and found.includes == last_activation:
+        raise InvalidValueError(
+            f"loss: {found.name!r} takes logits and applies {last_activation} itself, and the model's last "
+            f"layer applies it too; leave it out there, as in hl.Dense({n_outputs})"
+        )
     return found
 
 
@@ -140,6 +148,8 @@ def rarer_loss_of_row(loss, outputs, target, delta):
         return squared_hinge(outputs, target, delta)
     if code == PERCEPTRON_CODE:
         return perceptron(outputs, target, delta)
+    if code == GIVEN_CODE:
+        return given(target, delta)
     return number(np.nan)
 
 

@@ -30,6 +30,8 @@ class Loss(ABC):
     """True where a target can be hit or missed: accuracy is then reported."""
     least_outputs: ClassVar[int] = 1
     outputs_a_target: ClassVar[int] = 1
+    includes: ClassVar[str | None] = None
+    """The activation that is part of the loss, since it takes logits: the model may not end with it too."""
 
     def option(self) -> float:
         """The number that the kernel reads, if it reads one."""

@@ -71,6 +71,7 @@ class SoftmaxCrossEntropy(Loss):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     code: ClassVar[int] = SOFTMAX_CROSS_ENTROPY_CODE
+    includes: ClassVar[str | None] = "softmax"
     has_accuracy: ClassVar[bool] = True
     least_outputs: ClassVar[int] = 2
 
@@ -191,6 +192,7 @@ class KLDivergence(Loss):
 
     name: ClassVar[str] = "kl_divergence"
     code: ClassVar[int] = KL_DIVERGENCE_CODE
+    includes: ClassVar[str | None] = "softmax"
     has_accuracy: ClassVar[bool] = True
     least_outputs: ClassVar[int] = 2
 
@@ -223,6 +225,7 @@ class SigmoidCrossEntropy(Loss):
 
     name: ClassVar[str] = "sigmoid_cross_entropy"
     code: ClassVar[int] = SIGMOID_CROSS_ENTROPY_CODE
+    includes: ClassVar[str | None] = "sigmoid"
     has_accuracy: ClassVar[bool] = True
 
     def check_targets(

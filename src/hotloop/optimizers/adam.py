@@ -46,7 +46,7 @@ class _TwoAverages(Optimizer, ABC):
         return (*self.betas, self.eps)
 
     @abstractmethod
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The numbers of each step that the kernel reads: (steps, numbers)."""
 
 
@@ -106,9 +106,9 @@ class Adam(_TwoAverages):
         """(β₁, β₂, ε, whether AMSGrad)."""
         return (*super().hyper(), float(self.amsgrad))
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The two corrections, and 1: what is kept of θ."""
-        scalars = adam_corrections(steps, self.rates(steps), self.betas, columns=3)
+        scalars = adam_corrections(steps, rates, self.betas, columns=3)
         scalars[:, 2] = 1.0
         return scalars
 
@@ -168,9 +168,8 @@ class AdamW(_TwoAverages):
         """(β₁, β₂, ε, whether AMSGrad)."""
         return (*super().hyper(), float(self.amsgrad))
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The two corrections, and 1 − η λ: what is kept of θ."""
-        rates = self.rates(steps)
         scalars = adam_corrections(steps, rates, self.betas, columns=3)
         scalars[:, 2] = 1.0 - rates * self.weight_decay
         return scalars
@@ -213,9 +212,9 @@ class Adamax(_TwoAverages):
 
     code: ClassVar[int] = ADAMAX_CODE
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """η / (1 − β₁ᵗ) for t = step + 1; the second correction is not used."""
-        return adam_corrections(steps, self.rates(steps), self.betas)
+        return adam_corrections(steps, rates, self.betas)
 
 
 @dataclass(frozen=True)
@@ -263,9 +262,8 @@ class NAdam(_TwoAverages):
         super().__post_init__()
         check_number(self.momentum_decay, "momentum_decay", low=0.0)
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The factor of g, 1 / √(1 − β₂ᵗ), and the factor of m."""
-        rates = self.rates(steps)
         scalars = adam_corrections(steps, rates, self.betas, columns=3)
         product, product_next = self._product(steps), self._product(steps + 1)
         scalars[:, 0] = rates * (1.0 - self._mu(steps + 1)) / (1.0 - product)
@@ -326,9 +324,9 @@ class RAdam(_TwoAverages):
 
     code: ClassVar[int] = RADAM_CODE
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """(η / (1 − β₁ᵗ), rₜ √(1 − β₂ᵗ) or 0 while the division waits)."""
-        scalars = adam_corrections(steps, self.rates(steps), self.betas)
+        scalars = adam_corrections(steps, rates, self.betas)
         beta2, t = self.betas[1], steps + 1.0
         long_run = 2.0 / (1.0 - beta2) - 1.0
         rho = long_run - 2.0 * t * beta2**t / (1.0 - beta2**t)
@@ -376,9 +374,9 @@ class AdaBelief(_TwoAverages):
 
     code: ClassVar[int] = ADABELIEF_CODE
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The two corrections."""
-        return adam_corrections(steps, self.rates(steps), self.betas)
+        return adam_corrections(steps, rates, self.betas)
 
 
 @kernel_in_order

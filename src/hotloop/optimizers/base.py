@@ -34,12 +34,13 @@ class Optimizer(ABC):
     def hyper(self) -> tuple[float, ...]:
         """The numbers that the kernel reads, in its order."""
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The numbers of each step, counted from 0, that the kernel reads: (steps, numbers).
 
         What depends on the step alone is computed here, for a whole block at once: by default the rate.
+        `rates` are those of the steps, with what multiplies them.
         """
-        return self.rates(steps)[:, None]
+        return rates[:, None]
 
     def rates(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The learning rate of each step, counted from 0."""
@@ -53,6 +54,17 @@ class Optimizer(ABC):
                 f"{steps.size} steps it is given; it returned {returned!r}"
             )
         return rates
+
+    # Most optimizers need neither of the next two: empty on purpose.
+    def to_training(  # noqa: B027
+        self, theta: NDArray[Any], state: NDArray[Any], steps_done: int
+    ) -> None:
+        """Before an epoch: put into θ what the steps start from. By default the weights that predict."""
+
+    def to_evaluation(  # noqa: B027
+        self, theta: NDArray[Any], state: NDArray[Any], steps_done: int
+    ) -> None:
+        """After an epoch, also one cut short: put into θ what predicts. By default it stays as it is."""
 
 
 def check_betas(betas: Any) -> tuple[float, float]:

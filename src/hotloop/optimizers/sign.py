@@ -78,9 +78,9 @@ class Rprop(Optimizer):
         """(η⁻, η⁺, least, largest)."""
         return (*self.etas, *self.step_sizes)
 
-    def scalars(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """The first step size in step 0, after that 0."""
-        return np.where(steps == 0, self.rates(steps), 0.0)[:, None]
+        return np.where(steps == 0, rates, 0.0)[:, None]
 
 
 @dataclass(frozen=True)

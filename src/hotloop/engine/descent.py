@@ -1,0 +1,298 @@
+"""From deltas to a step: the gradient of each part of θ, its penalty, and the optimizer's update.
+
+Each thread takes rows of every kernel and a range of every vector (biases, γ and β, slopes), so no
+two write the same numbers.
+"""
+
+import numpy as np
+
+from hotloop._jit import kernel, kernel_inline
+from hotloop.activations import prelu_gradient
+from hotloop.engine.matmul import Matrix, multiply
+from hotloop.engine.network import COLUMN_GRAIN
+from hotloop.engine.table import (
+    BATCH_NORM,
+    BIAS,
+    COLUMN,
+    DELTA,
+    DELTA_SUM,
+    DENSE,
+    GROUP,
+    L1_STRENGTH,
+    L2_STRENGTH,
+    LIMIT,
+    N_IN,
+    N_OUT,
+    NONE,
+    OP,
+    PARTIAL,
+    PENALTY,
+    PENALTY_SUMS,
+    PRELU,
+    PRODUCT_SUM,
+    SQUARES,
+    VALUE,
+    WEIGHT,
+)
+from hotloop.engine.team import barrier, share
+from hotloop.engine.tile import tile_shape
+from hotloop.optimizers import optimizer_step
+from hotloop.penalties import (
+    GRADIENT,
+    L0_CODE,
+    MAX_NORM,
+    PROXIMAL,
+    keep_largest,
+    limit_norms,
+    penalty_gradient,
+    penalty_value,
+    soft_threshold,
+)
+
+__all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_sum"]
+
+CHUNK = 4096
+"""Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
+
+# What `walk` does with each part of θ.
+COMPUTE, APPLY, BOTH = 0, 1, 2
+
+
+@kernel
+def kernel_gradient(work, zeros, row, source, offset, n, lo, hi, grad, accumulate, panel):
+    """∂L/∂W of rows lo:hi of a dense kernel: xᵀ δ, summed over the `n` rows of the batch."""
+    n_in, n_out = row[N_IN], row[N_OUT]
+    out = Matrix(grad, row[WEIGHT] + lo * n_out, n_out, 1)
+    start = out if accumulate else Matrix(work, zeros, 0, 1)
+    transposed = Matrix(source, offset + lo, 1, n_in)
+    delta = Matrix(work, row[DELTA], n_out, 1)
+    multiply(out, start, transposed, delta, hi - lo, n_out, n, panel)
+
+
+@kernel
+def vector_gradient(work, row, source, offset, n, lo, hi, grad, accumulate):
+    """∂L/∂ of numbers lo:hi of the vectors of an operation.
+
+    For biases it is Σδ over the `n` rows of the batch, for slopes Σδz where z ≤ 0; the sums of batch
+    normalisation are there from the backward pass.
+    """
+    op, n_out = row[OP], row[N_OUT]
+    if row[BIAS] != NONE:
+        biases = grad[row[BIAS] + lo : row[BIAS] + hi]
+        if not accumulate:
+            biases[:] = 0
+        # The sum over the batch, or the one that batch normalisation has made.
+        first = row[COLUMN] + DELTA_SUM * n_out if op == BATCH_NORM else row[DELTA]
+        for i in range(1 if op == BATCH_NORM else n):
+            delta = work[first + i * n_out + lo : first + i * n_out + hi]
+            for j in range(len(biases)):
+                biases[j] += delta[j]
+    if op == DENSE or row[WEIGHT] == NONE:
+        return
+    weights = grad[row[WEIGHT] + lo : row[WEIGHT] + hi]
+    if not accumulate:
+        weights[:] = 0
+    if op == BATCH_NORM:
+        first = row[COLUMN] + PRODUCT_SUM * n_out
+        products = work[first + lo : first + hi]
+        for j in range(len(weights)):
+            weights[j] += products[j]
+    elif op == PRELU:
+        for i in range(n):
+            z = source[offset + i * n_out + lo : offset + i * n_out + hi]
+            delta = work[row[DELTA] + i * n_out + lo : row[DELTA] + i * n_out + hi]
+            prelu_gradient(z, delta, weights)
+
+
+@kernel
+def add_gradient(net, x, n, grad, crew, panel):
+    """Add this thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`."""
+    grain, _ = tile_shape(net.work)
+    source, offset = x, 0
+    for k in range(len(net.table)):
+        row = net.table[k]
+        if row[OP] == DENSE:
+            lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
+            kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, True, panel)
+        lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
+        vector_gradient(net.work, row, source, offset, n, lo, hi, grad, True)
+        source, offset = net.work, row[VALUE]
+
+
+@kernel
+def descend(net, x, n, update, step, theta, grad, crew, panel):
+    """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
+
+    A chunk of the gradient is used while it is in the first cache: a pass over θ less. What a
+    thread updates nobody else reads before the next barrier. Only where the norm of the whole gradient
+    is needed first, there are two walks, and the threads meet in between.
+    """
+    norm, factor = 0.0, 1.0
+    first, last = (COMPUTE, APPLY) if update.needs_norm else (BOTH, BOTH)
+    for phase in range(first, last + 1):
+        walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel)
+        if phase == COMPUTE:
+            barrier(crew.sync, crew.n_threads)
+            norm = gradient_norm(net, grad)
+            if update.clip_norm > 0.0 and norm > update.clip_norm:
+                factor = update.clip_norm / norm
+            # Others still read the vectors of the gradient.
+            barrier(crew.sync, crew.n_threads)
+    return norm
+
+
+@kernel_inline
+def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
+    """Compute this thread's parts of the gradient, apply them times `factor`, or both chunk by chunk."""
+    grain, _ = tile_shape(net.work)
+    source, offset = x, 0
+    for k in range(len(net.table)):
+        row = net.table[k]
+        n_out, where, group = row[N_OUT], row[WEIGHT], row[GROUP]
+        if row[OP] == DENSE:
+            shrink = 0.0
+            if row[PENALTY] == PROXIMAL:
+                shrink = update.rates[group, step] * net.options[k, L1_STRENGTH]
+            lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
+            chunk = max(CHUNK // n_out // grain, 1) * grain
+            for first in range(lo, hi, chunk):
+                last = min(first + chunk, hi)
+                if phase != APPLY:
+                    kernel_gradient(
+                        net.work, net.zeros, row, source, offset, n, first, last, grad, False, panel
+                    )
+                    if row[PENALTY] != NONE:
+                        add_penalty(net, k, theta, grad, first, last)
+                if phase == COMPUTE:
+                    sum_squares(net, k, grad, first, last)
+                else:
+                    start, end = where + first * n_out, where + last * n_out
+                    apply(update, group, step, theta, grad, start, end, factor, shrink)
+        if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):
+            lo, hi = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
+            if phase != APPLY:
+                vector_gradient(net.work, row, source, offset, n, lo, hi, grad, False)
+            if phase != COMPUTE and row[BIAS] != NONE:
+                apply(update, group, step, theta, grad, row[BIAS] + lo, row[BIAS] + hi, factor, 0.0)
+            if phase != COMPUTE and row[OP] != DENSE:
+                apply(update, group, step, theta, grad, where + lo, where + hi, factor, 0.0)
+        source, offset = net.work, row[VALUE]
+
+
+@kernel
+def apply(update, group, step, theta, grad, lo, hi, factor, shrink):
+    """Clip grad[lo:hi], let the optimizer move θ[lo:hi], and `shrink` it by soft threshold."""
+    if factor != 1.0:
+        scale(grad[lo:hi], factor)
+    if update.clip_value > 0.0:
+        clip(grad[lo:hi], update.clip_value)
+    optimizer_step(update, group, step, theta, grad, lo, hi)
+    if shrink > 0.0:
+        soft_threshold(theta[lo:hi], shrink)
+
+
+@kernel
+def scale(part, factor):
+    """part *= factor."""
+    number = part.dtype.type(factor)
+    for i in range(len(part)):
+        part[i] *= number
+
+
+@kernel
+def clip(part, most):
+    """Limit each number to ± `most`; NaN stays NaN."""
+    high = part.dtype.type(most)
+    for i in range(len(part)):
+        x = high if part[i] > high else part[i]
+        part[i] = -high if x < -high else x
+
+
+@kernel
+def kernel_end(net, k):
+    """Where in θ the kernel of a dense row ends."""
+    return net.table[k, WEIGHT] + net.table[k, N_IN] * net.table[k, N_OUT]
+
+
+@kernel
+def add_penalty(net, k, theta, grad, lo, hi):
+    """Add the penalty's gradient to rows lo:hi of a kernel's; note its value, row by row."""
+    code = net.table[k, PENALTY]
+    if code not in (GRADIENT, PROXIMAL):
+        return
+    n_out, first = net.table[k, N_OUT], net.table[k, PARTIAL]
+    l1, l2 = net.options[k, L1_STRENGTH], net.options[k, L2_STRENGTH]
+    for i in range(lo, hi):
+        start = net.table[k, WEIGHT] + i * n_out
+        net.partial[PENALTY_SUMS, first + i] = penalty_value(theta[start : start + n_out], l1, l2)
+    start, end = net.table[k, WEIGHT] + lo * n_out, net.table[k, WEIGHT] + hi * n_out
+    penalty_gradient(theta[start:end], grad[start:end], 0.0 if code == PROXIMAL else l1, l2)
+
+
+@kernel
+def add_penalties(net, theta, grad):
+    """Add the gradient of all penalties to `grad`, the proximal ones by their subgradient; the value."""
+    for k in range(len(net.table)):
+        code, row = net.table[k, PENALTY], net.table[k]
+        if code in (GRADIENT, PROXIMAL):
+            add_penalty(net, k, theta, grad, 0, row[N_IN])
+            if code == PROXIMAL:
+                start, end = row[WEIGHT], kernel_end(net, k)
+                penalty_gradient(theta[start:end], grad[start:end], net.options[k, L1_STRENGTH], 0.0)
+    return penalty_sum(net)
+
+
+@kernel
+def penalty_sum(net):
+    """The value of all penalties: the sum over the rows of the kernels, in their order."""
+    total = 0.0
+    for i in range(net.partial.shape[1]):
+        total += net.partial[PENALTY_SUMS, i]
+    return total
+
+
+@kernel
+def sum_squares(net, k, grad, lo, hi):
+    """Note Σg² of rows lo:hi of a kernel's gradient, row by row."""
+    n_out, first = net.table[k, N_OUT], net.table[k, PARTIAL]
+    for i in range(lo, hi):
+        start = net.table[k, WEIGHT] + i * n_out
+        net.partial[SQUARES, first + i] = squares(grad[start : start + n_out])
+
+
+@kernel
+def squares(g):
+    """Σg², in float64."""
+    total = 0.0
+    for i in range(len(g)):
+        total += np.float64(g[i]) * np.float64(g[i])
+    return total
+
+
+@kernel
+def gradient_norm(net, grad):
+    """‖∂L/∂θ‖: every thread adds up the same numbers in the same order."""
+    total = 0.0
+    for i in range(net.partial.shape[1]):
+        total += net.partial[SQUARES, i]
+    for k in range(len(net.table)):
+        row = net.table[k]
+        if row[BIAS] != NONE:
+            total += squares(grad[row[BIAS] : row[BIAS] + row[N_OUT]])
+        if row[OP] != DENSE and row[WEIGHT] != NONE:
+            total += squares(grad[row[WEIGHT] : row[WEIGHT] + row[N_OUT]])
+    return np.sqrt(total)
+
+
+@kernel
+def keep_limits(net, theta, crew):
+    """After a step, when all of θ is updated: change the kernels that are beyond their limit."""
+    for k in range(len(net.table)):
+        row = net.table[k]
+        w = theta[row[WEIGHT] : kernel_end(net, k)]
+        if row[PENALTY] == L0_CODE and k % crew.n_threads == crew.tid:
+            keep_largest(w, int(net.options[k, LIMIT]))
+        elif row[PENALTY] == MAX_NORM:
+            lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
+            scratch = net.work[row[COLUMN] : row[COLUMN] + row[N_OUT]]
+            limit_norms(w, row[N_OUT], lo, hi, net.options[k, LIMIT], scratch)
