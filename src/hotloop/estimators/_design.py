@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import CHUNK_BYTES
 from hotloop.engine.coordinate import SparseColumns
 from hotloop.extras import require
 
 sparse = require("scipy.sparse", "sklearn", "hotloop's linear models")
 
 Array = NDArray[Any]
+
+PIECE_BYTES = 1 << 20
+"""X is centred in pieces of this size: they are still in the second cache when they are multiplied."""
 
 
 class Design(ABC):
@@ -58,7 +60,7 @@ class DenseDesign(Design):
     def _pieces(self) -> Iterator[tuple[slice, Array]]:
         n = self.shape[0]
         as_it_is = self._means is None and self._roots is None
-        step = n if as_it_is else max(1, CHUNK_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
+        step = n if as_it_is else max(1, PIECE_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
         for first in range(0, n, step):
             rows = slice(first, min(first + step, n))
             piece = self._X[rows]
@@ -191,7 +193,7 @@ def weighted_means(X: Any, weights: Array | None) -> Array:
         weights = np.ones(n) if weights is None else weights.astype(np.float64)
         return np.asarray(X.T @ weights) / weights.sum()
     weights = np.ones(n, X.dtype) if weights is None else weights.astype(X.dtype)
-    total, step = np.zeros(p), max(1, CHUNK_BYTES // max(1, p * X.dtype.itemsize))
+    total, step = np.zeros(p), max(1, PIECE_BYTES // max(1, p * X.dtype.itemsize))
     for first in range(0, n, step):
         total += weights[first : first + step] @ X[first : first + step]
     return total / weights.sum(dtype=np.float64)

@@ -103,7 +103,7 @@ def by_coordinates(
     sweep = _sweeper(problem, gram)
     candidates, enough, n_iter = problem.squares > 0, tol * float(y @ y), 0
     while True:
-        residual = y - design.times(w)
+        residual = y - design.times(w) if w.any() else y.copy()
         moments = design.transposed_times(residual)
         gap = problem.gap(w, residual, moments)
         if gap <= enough or n_iter == max_iter:
@@ -144,7 +144,8 @@ def by_proximal_gradient(problem: Problem, start: Array, *, tol: float, max_iter
     design, y = problem.design, problem.y
     w, Xw = start.astype(design.dtype), design.times(start.astype(design.dtype))
     v, Xv, t = w, Xw, 1.0  # v is the point that momentum reaches
-    lipschitz = max(float(problem.squares.max(initial=0)), np.finfo(design.dtype).tiny)
+    # ‖X‖² lies between the largest ‖xⱼ‖² and their sum; beyond that only rounding errors ask for more.
+    lipschitz, most = float(problem.squares.max(initial=0)) or 1.0, float(problem.squares.sum())
     enough = tol * float(y @ y)
     for n_iter in range(max_iter + 1):
         if n_iter % GAP_EVERY == 0 or n_iter == max_iter:
@@ -159,7 +160,7 @@ def by_proximal_gradient(problem: Problem, start: Array, *, tol: float, max_iter
             moved, Xmoved = new - v, Xnew - Xv
             # The parabola of curvature L through v lies above ½‖y − Xw‖² at the new point: (2.4) there,
             # where the squared error leaves only its quadratic term.
-            if Xmoved @ Xmoved <= lipschitz * (moved @ moved) * (1 + 1e-6):
+            if lipschitz >= most or Xmoved @ Xmoved <= lipschitz * (moved @ moved) * (1 + 1e-6):
                 break
             lipschitz *= 2
         if moved @ (new - w) < 0:

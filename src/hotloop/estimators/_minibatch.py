@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 PATIENCE = 5
 """Epochs without progress before training stops, as in scikit-learn's SGDRegressor."""
+PATIENT_STEPS = 100
+"""Steps without progress that it takes at least: momentum overshoots for some, and epochs can be short."""
 
 
 class MinibatchRegression:
@@ -72,19 +74,20 @@ class MinibatchRegression:
         """Train for at most `epochs`; how many it took.
 
         With a `tol` it stops when the loss, in variances of the targets, has not sunk by `tol` in
-        `PATIENCE` epochs, and warns if that never happens.
+        `PATIENCE` epochs, and warns if that never happens, or if it ended worse than it began.
         """
         before = self._trainer.epoch
         stop = [] if tol is None else [_Plateau(tol * Y.shape[1])]
         scaled = ((Y - self._means) / self._scales).astype(self._trainer.model.dtype)
         history = self._trainer.fit(X, scaled, epochs=epochs, sample_weight=weights, callbacks=stop)
-        if tol is not None and history.stopped_by == "epochs":
-            warnings.warn(
-                f"the loss was still sinking after {epochs} epochs; raise max_iter, standardise the "
-                "features, or choose another optimizer",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        trouble = None
+        if tol is not None and history["loss"][-1] > 2 * Y.shape[1]:  # predicting the means has a loss of k
+            trouble = "the coefficients are worse than none; lower the optimizer's rate, or"
+        elif tol is not None and history.stopped_by == "epochs":
+            trouble = f"the loss was still sinking after {epochs} epochs; raise max_iter, or"
+        if trouble:
+            trouble += " standardise the features, or choose another optimizer"
+            warnings.warn(trouble, ConvergenceWarning, stacklevel=4)
         return self._trainer.epoch - before
 
     def coefficients(self) -> tuple[Array, Array]:
@@ -98,14 +101,17 @@ class _Plateau(Callback):
     """Stops when the loss has not sunk by `least` in some epochs."""
 
     def __init__(self, least: float):
-        self._least, self._best, self._waited = least, np.inf, 0
+        self._least, self._best, self._waited, self._since = least, np.inf, 0, 0
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
         """Count the epochs without progress."""
         progress = logs["loss"] < self._best - self._least
-        self._waited = 0 if progress else self._waited + 1
+        if progress:
+            self._waited, self._since = 0, trainer.step
+        else:
+            self._waited += 1
         self._best = min(self._best, logs["loss"])
-        if self._waited >= PATIENCE:
+        if self._waited >= PATIENCE and trainer.step - self._since >= PATIENT_STEPS:
             trainer.stop("no progress")
 
 

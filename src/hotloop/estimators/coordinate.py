@@ -191,7 +191,7 @@ class ElasticNet(LinearRegressor):
         else:
             rng = check_random_state(self.random_state) if self.selection == "random" else None
             found = by_coordinates(problem, start, tol=self.tol, max_iter=self.max_iter, rng=rng, gram=gram)
-        if not np.isfinite(found.w).all():
+        if not (np.isfinite(found.gap) and np.isfinite(found.w).all()):
             raise InvalidValueError("X: its numbers are so large that the coefficients overflow; rescale it")
         if not found.converged:
             limit = self.tol * float(problem.y @ problem.y)

@@ -1,5 +1,6 @@
 """`LinearRegression` and `Ridge`: closed forms, and minibatches for data too large for them."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ def _steps(found: Solution) -> Any:
     return 1 if found.n_iter is None else found.n_iter
 
 
-class _SquaredError(LinearRegressor):
+class _SquaredError(LinearRegressor, ABC):
     """What both have in common; they differ in α and in the closed form."""
 
     _solvers: ClassVar[tuple[str, ...]]
@@ -63,7 +64,8 @@ class _SquaredError(LinearRegressor):
         Warns
         -----
         ConvergenceWarning
-            With ``solver="sgd"``, if the loss still sinks after `max_iter` epochs.
+            With ``solver="sgd"``, if the loss still sinks after `max_iter` epochs, or is worse than without
+            any coefficients.
         """
         self._check_parameters()
         if self.solver == "sgd":
@@ -140,8 +142,9 @@ class _SquaredError(LinearRegressor):
     def _one_alpha(self) -> float:
         return 0.0
 
+    @abstractmethod
     def _closed_form(self, prepared: Prepared) -> Array:
-        raise NotImplementedError
+        """W (p, k)."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -165,7 +168,7 @@ class LinearRegression(_SquaredError):
     tol : float, default 1e-6
         Closed form: singular values below `tol` times the largest count as 0. Sparse X with many columns:
         LSQR's `atol` and `btol`. ``solver="sgd"``: training stops when the loss has not sunk by `tol`
-        variances of y in 5 epochs.
+        variances of y in 5 epochs and 100 steps.
     n_jobs : int, optional
         As in scikit-learn; without effect.
     positive : bool, default False
@@ -283,7 +286,7 @@ class Ridge(_SquaredError):
         At most so many steps of "lsqr" (default: SciPy's) or epochs of "sgd" (default 1,000).
     tol : float, default 1e-4
         "lsqr": its `atol` and `btol`. "sgd": training stops when the loss has not sunk by `tol` variances
-        of y in 5 epochs.
+        of y in 5 epochs and 100 steps.
     solver : {"auto", "cholesky", "svd", "lsqr", "sgd"}, default "auto"
         "auto" is the closed form; for sparse X with more than 1,000 columns it is "lsqr", which only
         multiplies by X. "cholesky" and "svd" choose the form, at any condition (without a Cholesky factor it
