@@ -47,7 +47,11 @@ class Design(ABC):
 
     @abstractmethod
     def dense(self) -> Array:
-        """All of it, shape (n, p)."""
+        """All of it, shape (n, p): a copy, which may be written to."""
+
+    @abstractmethod
+    def columns(self) -> Any:
+        """What the kernels of coordinate descent read."""
 
 
 class DenseDesign(Design):
@@ -57,10 +61,11 @@ class DenseDesign(Design):
         self._X, self._means, self._roots = X, means, roots
         self.shape, self.dtype = X.shape, X.dtype
 
-    def _pieces(self) -> Iterator[tuple[slice, Array]]:
-        n = self.shape[0]
+    def _pieces(self, least: int = 1) -> Iterator[tuple[slice, Array]]:
+        """All rows in order, at least `least` at a time."""
+        n, p = self.shape
         as_it_is = self._means is None and self._roots is None
-        step = n if as_it_is else max(1, PIECE_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
+        step = n if as_it_is else max(least, PIECE_BYTES // max(1, p * self.dtype.itemsize))
         for first in range(0, n, step):
             rows = slice(first, min(first + step, n))
             piece = self._X[rows]
@@ -73,7 +78,8 @@ class DenseDesign(Design):
     def gram_and_moments(self, Y: Array) -> tuple[Array, Array]:
         p = self.shape[1]
         gram, moments = np.zeros((p, p), self.dtype), np.zeros((p, Y.shape[1]), self.dtype)
-        for rows, piece in self._pieces():
+        # Adding up costs p² a piece: with 2p rows it is little next to the product.
+        for rows, piece in self._pieces(least=2 * p):
             gram += piece.T @ piece
             moments += piece.T @ Y[rows]
         return gram, moments
@@ -89,6 +95,12 @@ class DenseDesign(Design):
         for rows, piece in self._pieces():
             out += piece.T @ R[rows]
         return out
+
+    def columns(self) -> Array:
+        """Xᵀ (p, n) in C order, for the kernels, which only read it: no copy where X is that already."""
+        if self._means is None and self._roots is None and self._X.flags.f_contiguous:
+            return self._X.T
+        return self.dense().T
 
     def squares(self) -> Array:
         out = np.zeros(self.shape[1], self.dtype)

@@ -127,11 +127,9 @@ def _sweeper(problem: Problem, gram: Array | None) -> Callable[..., int]:
     l1, l2, positive = number(problem.l1), number(problem.l2), problem.positive
     if gram is not None:
         return lambda *rest: descend_gram(gram, l1, l2, positive, *rest)
-    if isinstance(problem.design, SparseDesign):
-        columns = problem.design.columns()
-        return lambda *rest: descend_sparse(columns, problem.squares, l1, l2, positive, *rest)
-    transposed = problem.design.dense().T
-    return lambda *rest: descend(transposed, problem.squares, l1, l2, positive, *rest)
+    columns: Any = problem.design.columns()
+    kernel = descend_sparse if isinstance(problem.design, SparseDesign) else descend
+    return lambda *rest: kernel(columns, problem.squares, l1, l2, positive, *rest)
 
 
 def by_proximal_gradient(problem: Problem, start: Array, *, tol: float, max_iter: int) -> Found:
