@@ -433,3 +433,37 @@ def central_differences(function, at, step=1e-6):
         h[k] = step
         out[k] = (function(at + h) - function(at - h)) / (2 * step)
     return out
+
+
+# --- coordinate descent -----------------------------------------------------------------------------
+
+
+def soft_threshold(value, threshold, positive=False):
+    shrunk = np.sign(value) * np.maximum(np.abs(value) - threshold, 0)
+    return np.maximum(shrunk, 0) if positive else shrunk
+
+
+def coordinate_sweeps(X, y, w, l1, l2, positive, orders, sweeps):
+    """w after some sweeps over ½‖y − Xw‖² + λ₁‖w‖₁ + ½λ₂‖w‖², each coefficient in turn at its optimum."""
+    w = np.array(w, np.float64)
+    for sweep in range(sweeps):
+        for j in orders[sweep % len(orders)]:
+            w[j] = 0
+            without_j = y - X @ w
+            w[j] = soft_threshold(X[:, j] @ without_j, l1, positive) / (X[:, j] @ X[:, j] + l2)
+    return w
+
+
+def penalized_squares(X, y, w, l1, l2):
+    """½‖y − Xw‖² + λ₁‖w‖₁ + ½λ₂‖w‖²"""
+    residual = y - X @ w
+    return residual @ residual / 2 + l1 * np.abs(w).sum() + l2 * (w @ w) / 2
+
+
+def proximal_gradient(X, y, l1, l2, steps):
+    """ISTA: w ← prox(w − ∇/L), without momentum."""
+    L = np.linalg.norm(X, 2) ** 2
+    w = np.zeros(X.shape[1])
+    for _ in range(steps):
+        w = soft_threshold(w + X.T @ (y - X @ w) / L, l1 / L) / (1 + l2 / L)
+    return w

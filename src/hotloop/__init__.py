@@ -117,7 +117,12 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ESTIMATORS: dict[str, str] = {}
+_ESTIMATORS: dict[str, str] = {
+    "ElasticNet": "coordinate",
+    "Lasso": "coordinate",
+    "LinearRegression": "linear",
+    "Ridge": "linear",
+}
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
 
 
