@@ -261,7 +261,7 @@ def test_class_weights_that_do_not_fit_the_model(weights):
 def test_class_weights_that_leave_no_sample():
     loss = hl.losses.SoftmaxCrossEntropy(class_weight=[0.0, 0.0, 1.0])
     trainer = hl.Trainer(net(FEATURES, OUTPUTS), loss=loss)
-    with pytest.raises(ValueError, match=r"class_weight.* all weights are 0"):
+    with pytest.raises(ValueError, match=r"class_weight.* all weights are zero"):
         trainer.fit(X, 0 * LABELS)
 
 

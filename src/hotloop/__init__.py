@@ -85,7 +85,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ESTIMATORS: dict[str, str] = {}
+_ESTIMATORS = {"Perceptron": "perceptron"}
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
 
 

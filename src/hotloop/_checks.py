@@ -221,7 +221,7 @@ def check_weights(weights: Any, name: str, n_rows: int, dtype: np.dtype[Any]) ->
     if array.min() < 0:
         raise InvalidValueError(f"{name}: weights must be at least 0, found {array.min()}")
     if array.max() < np.finfo(dtype).tiny:
-        raise InvalidValueError(f"{name}: all weights are 0; at least one must be above")
+        raise InvalidValueError(f"{name}: all weights are zero; at least one must be above")
     return array
 
 
