@@ -193,10 +193,12 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y
             As for `fit`.
         classes : array of shape (n_classes,)
             All labels that may ever come; needed by the first call.
+        sample_weight : array of shape (n,), optional
+            As for `fit`.
 
         Returns
         -------
