@@ -467,3 +467,49 @@ def proximal_gradient(X, y, l1, l2, steps):
     for _ in range(steps):
         w = soft_threshold(w + X.T @ (y - X @ w) / L, l1 / L) / (1 + l2 / L)
     return w
+
+
+# The perceptron. `w` (rows, features + 1); X (n, features + 1) with the constant; labels −1 and 1, or rows.
+
+
+def perceptron_leads(w, X, labels):
+    scores = X @ w.T
+    if len(w) == 1:
+        return labels * scores[:, 0]
+    own = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
+    np.put_along_axis(scores, labels[:, None], -np.inf, axis=1)
+    return own - scores.max(axis=1)
+
+
+def perceptron_errors(w, X, labels, steps):
+    return steps[perceptron_leads(w, X, labels) <= 0].sum()
+
+
+def perceptron(start, X, labels, steps, orders):
+    """Weights after each sample, mistakes of each epoch, and the pocket."""
+    w, pocket, best_run, run = start, start, 0, 0
+    after, mistakes = [], []
+    for order in orders:
+        mistakes.append(0)
+        for i in order:
+            if steps[i] == 0:
+                continue
+            if perceptron_leads(w, X[[i]], labels[[i]])[0] > 0:
+                run += 1
+            else:
+                args = X, labels, steps
+                if run > best_run and perceptron_errors(w, *args) < perceptron_errors(pocket, *args):
+                    pocket, best_run = w, run
+                run, w = 0, w.copy()
+                mistakes[-1] += 1
+                if len(w) == 1:
+                    w[0] += steps[i] * labels[i] * X[i]
+                else:
+                    scores = X[i] @ w.T
+                    scores[labels[i]] = -np.inf
+                    w[labels[i]] += steps[i] * X[i]
+                    w[scores.argmax()] -= steps[i] * X[i]
+            after.append(w)
+    if perceptron_errors(w, X, labels, steps) < perceptron_errors(pocket, X, labels, steps):
+        pocket = w
+    return after, mistakes, pocket

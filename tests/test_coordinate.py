@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import hotloop as hl
 import reference
 from helpers import refuses, values
+from hotloop import estimators
 from hotloop.engine.coordinate import (
     SparseColumns,
     descend,
@@ -26,6 +27,7 @@ from hotloop.engine.coordinate import (
     descend_sparse,
     soft_threshold,
 )
+from hotloop.estimators import ElasticNet
 from hotloop.estimators._design import DenseDesign, SparseDesign
 from hotloop.estimators._lasso import Problem
 
@@ -166,7 +168,7 @@ def test_coefficients_are_scikit_learns(options, name, shape, fit_intercept, pos
     weights = np.random.default_rng(1).random(len(X)) + 0.1
     common = {"alpha": 0.1, "fit_intercept": fit_intercept, "positive": positive} | TIGHT
     theirs = getattr(linear_model, name)(**common).fit(X, Y, weights)
-    ours = getattr(hl, name)(**common, **options).fit(X, Y, weights)
+    ours = getattr(estimators, name)(**common, **options).fit(X, Y, weights)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-6)
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), atol=1e-5)
@@ -180,7 +182,7 @@ def test_coefficients_are_scikit_learns(options, name, shape, fit_intercept, pos
 def test_sparse_is_dense(options, fit_intercept, weighted, kind):
     X, y = regression()
     X, weights = thinned(X), np.random.default_rng(1).random(60) if weighted else None
-    model = hl.ElasticNet(alpha=0.05, fit_intercept=fit_intercept, **TIGHT, **options)
+    model = ElasticNet(alpha=0.05, fit_intercept=fit_intercept, **TIGHT, **options)
     dense = clone(model).fit(X, y, weights)
     sparse = model.fit(kind(X), y, weights)
     np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-6)
@@ -236,7 +238,7 @@ def test_a_tolerance_that_rounding_forbids_ends_with_a_warning(dtype, options):
 def test_the_optimality_conditions_hold(seed, alpha, l1_ratio, options, positive):
     """0 is a subgradient of the objective: Xⱼᵀr/n − α(1−ρ)wⱼ is αρ sign(wⱼ), or at most αρ where wⱼ = 0."""
     X, y = regression(25, 6, seed=seed)
-    model = hl.ElasticNet(alpha, l1_ratio=l1_ratio, positive=positive, **TIGHT, **options).fit(X, y)
+    model = ElasticNet(alpha, l1_ratio=l1_ratio, positive=positive, **TIGHT, **options).fit(X, y)
     w, residual = model.coef_, y - model.predict(X)
     slope = X.T @ residual / len(y) - alpha * (1 - l1_ratio) * w
     limit = alpha * l1_ratio
@@ -261,18 +263,18 @@ def test_a_large_penalty_leaves_the_mean(options):
 def test_weights_are_repetition(options):
     X, y = regression(30, 5)
     times = np.random.default_rng(0).integers(0, 4, 30)
-    weighted = hl.ElasticNet(0.1, **TIGHT, **options).fit(X, y, times)
-    repeated = hl.ElasticNet(0.1, **TIGHT, **options).fit(np.repeat(X, times, 0), np.repeat(y, times))
+    weighted = ElasticNet(0.1, **TIGHT, **options).fit(X, y, times)
+    repeated = ElasticNet(0.1, **TIGHT, **options).fit(np.repeat(X, times, 0), np.repeat(y, times))
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-7)
     np.testing.assert_allclose(weighted.intercept_, repeated.intercept_, atol=1e-7)
-    halved = hl.ElasticNet(0.1, **TIGHT, **options).fit(X, y, 0.5)
-    np.testing.assert_allclose(halved.coef_, hl.ElasticNet(0.1, **TIGHT).fit(X, y).coef_, atol=1e-7)
+    halved = ElasticNet(0.1, **TIGHT, **options).fit(X, y, 0.5)
+    np.testing.assert_allclose(halved.coef_, ElasticNet(0.1, **TIGHT).fit(X, y).coef_, atol=1e-7)
 
 
 def test_the_proximal_gradient_is_its_slow_twin():
     X, y = regression(30, 5)
     Xc, yc = X - X.mean(axis=0), y - y.mean()
-    found = hl.ElasticNet(0.2, solver="proximal", **TIGHT).fit(X, y)
+    found = ElasticNet(0.2, solver="proximal", **TIGHT).fit(X, y)
     np.testing.assert_allclose(
         found.coef_, reference.proximal_gradient(Xc, yc, 0.1 * 30, 0.1 * 30, 2000), atol=1e-7
     )
@@ -296,7 +298,7 @@ def test_constant_and_empty_columns_get_no_weight(options):
     X, y = regression()
     X[:, 4], X[:, 7] = 0.1, 0.0
     for data in (X, sp.csc_array(X)):
-        model = hl.ElasticNet(0.01, **TIGHT, **options).fit(data, y)
+        model = ElasticNet(0.01, **TIGHT, **options).fit(data, y)
         assert model.coef_[4] == pytest.approx(0, abs=1e-9)
         assert model.coef_[7] == 0
 
@@ -373,7 +375,7 @@ def test_the_data_are_not_touched():
 )
 def test_wrong_parameters_are_refused(builtin, name, options):
     with refuses(builtin, name):
-        hl.ElasticNet(**options).fit(*regression())
+        ElasticNet(**options).fit(*regression())
 
 
 def test_numbers_that_overflow_are_refused():
@@ -395,8 +397,8 @@ def test_it_lives_in_pipelines_and_searches():
 
 
 CHECKED = [
-    hl.Lasso(max_iter=5), hl.ElasticNet(max_iter=5), hl.ElasticNet(max_iter=5, solver="proximal"),
-    hl.Lasso(max_iter=5, selection="random"), hl.ElasticNet(max_iter=5, precompute=True),
+    hl.Lasso(max_iter=5), ElasticNet(max_iter=5), ElasticNet(max_iter=5, solver="proximal"),
+    hl.Lasso(max_iter=5, selection="random"), ElasticNet(max_iter=5, precompute=True),
 ]  # fmt: skip
 
 

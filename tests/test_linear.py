@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hotloop as hl
 from helpers import LAYOUTS, as_memory_map, refuses
-from hotloop.estimators import _least_squares
+from hotloop.estimators import ElasticNet, _least_squares
 
 SHAPES = {"tall": (60, 7), "wide": (12, 30), "square": (15, 15), "one column": (20, 1), "one row": (1, 3)}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -471,7 +471,7 @@ def test_wrong_weights_are_refused(weights, kind):
         kind().fit(*regression(), weights)
 
 
-@pytest.mark.parametrize("kind", [hl.LinearRegression, hl.Ridge, hl.Lasso, hl.ElasticNet])
+@pytest.mark.parametrize("kind", [hl.LinearRegression, hl.Ridge, hl.Lasso, ElasticNet])
 def test_before_a_fit_there_is_nothing(kind):
     with pytest.raises(NotFittedError):
         kind().predict([[1.0]])

@@ -30,6 +30,8 @@ def public_objects():
         for name, value in _public(namespace).items():
             if not getattr(value, "__module__", "hotloop").startswith("hotloop"):
                 continue  # what scikit-learn adds to its subclasses
+            if name.endswith("_request"):
+                continue  # scikit-learn makes these, and documents them
             if inspect.isroutine(value) or isinstance(value, type | property):
                 found[f"{prefix}.{name}"] = inspect.unwrap(value)  # out of sklearn's available_if
     return found

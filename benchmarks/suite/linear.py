@@ -14,6 +14,7 @@ import numpy as np
 from sklearn import linear_model
 
 import hotloop as hl
+from hotloop import estimators
 
 
 def regression(rows, width):
@@ -47,7 +48,7 @@ class ClosedForm:
 
     def setup(self, name, shape):
         self.X, self.y = regression(*SHAPES[shape])
-        self.ours, self.theirs = getattr(hl, name)(), getattr(linear_model, name)()
+        self.ours, self.theirs = getattr(estimators, name)(), getattr(linear_model, name)()
 
     def time_fit(self, name, shape):
         self.ours.fit(self.X, self.y)

@@ -118,9 +118,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _ESTIMATORS: dict[str, str] = {
-    "ElasticNet": "coordinate",
     "Lasso": "coordinate",
     "LinearRegression": "linear",
+    "Perceptron": "perceptron",
     "Ridge": "linear",
 }
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""

@@ -1,9 +1,16 @@
 """scikit-learn's interface: estimators for pipelines, grid search and cross-validation.
 
-They need scikit-learn (``pip install 'hotloop[sklearn]'``) and are imported on first use, as
-``hl.Perceptron`` and so on: importing hotloop alone does not import scikit-learn.
+They need scikit-learn (``pip install 'hotloop[sklearn]'``). All but one are also there as
+``hl.Perceptron`` and so on, imported on first use, so that importing hotloop alone does not import
+scikit-learn; ``hl.ElasticNet`` is the penalty, and the estimator is here alone.
 """
 
 from hotloop.extras import require
 
 require("sklearn", "sklearn", "hotloop.estimators")
+
+from hotloop.estimators.coordinate import ElasticNet, Lasso  # noqa: E402
+from hotloop.estimators.linear import LinearRegression, Ridge  # noqa: E402
+from hotloop.estimators.perceptron import Perceptron  # noqa: E402
+
+__all__ = ["ElasticNet", "Lasso", "LinearRegression", "Perceptron", "Ridge"]

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-import hotloop
 from hotloop.callbacks import Callback
-from hotloop.errors import InvalidValueError
 from hotloop.layers import Dense
 from hotloop.optimizers import Adam, Optimizer
+from hotloop.penalties import L2
 from hotloop.schedules import InverseSqrt
 from hotloop.sequential import Sequential
 from hotloop.trainer import Trainer
@@ -53,16 +52,14 @@ class MinibatchRegression:
         self._scales = np.where(spread > 0, spread, 1.0)
         layer = Dense(Y.shape[1], kernel_init="zeros", use_bias=fit_intercept)
         dtype = "float32" if X.dtype == np.float32 else "float64"
-        penalty = {}
-        if alpha:
-            penalty["penalty"] = l2_penalty(alpha, len(X) if weights is None else float(weights.sum()))
+        total = len(X) if weights is None else float(weights.sum())
         self._trainer = Trainer(
             Sequential([layer], input_dim=X.shape[1], dtype=dtype),
             loss="mse",
             optimizer=Adam(InverseSqrt(0.01, steps=1000)) if optimizer is None else optimizer,
             batch_size=batch_size,
             seed=seed,
-            **penalty,
+            penalty=l2_penalty(alpha, total) if alpha else None,
         )
 
     @property
@@ -115,15 +112,9 @@ class _Plateau(Callback):
             trainer.stop("no progress")
 
 
-def l2_penalty(alpha: float, total_weight: float) -> Any:
+def l2_penalty(alpha: float, total_weight: float) -> L2:
     """The penalty that turns the mean loss into ridge's objective, divided by Σ weight.
 
     Ridge adds α‖W‖² to the sum of squared errors; `L2(λ)` adds ½λ‖W‖² to their mean.
     """
-    L2 = getattr(hotloop, "L2", None)
-    if L2 is None:
-        raise InvalidValueError(
-            "solver: 'sgd' with alpha > 0 is not available in this version, whose Trainer has no penalty; "
-            "use another solver, or alpha=0"
-        )
     return L2(2 * alpha / total_weight)

@@ -80,9 +80,10 @@ class ElasticNet(LinearRegressor):
 
     Examples
     --------
-    >>> import hotloop as hl, numpy as np
+    >>> import numpy as np
+    >>> from hotloop.estimators import ElasticNet
     >>> X = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    >>> hl.ElasticNet(alpha=1.0).fit(X, X @ [2.0, 0.1]).coef_
+    >>> ElasticNet(alpha=1.0).fit(X, X @ [2.0, 0.1]).coef_
     array([1., 0.])
     """
 
