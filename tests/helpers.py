@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hotloop as hl
+from hotloop.engine.address import NOWHERE
 from hotloop.engine.loop import Update
 
 SOURCE = Path(hl.__file__).parent
@@ -148,6 +149,7 @@ def update_of(optimizer, n_steps, state, **others):
     steps = np.arange(n_steps)
     plain = {"clip_norm": 0.0, "clip_value": 0.0, "needs_norm": 0, "average_rates": np.zeros(n_steps)}
     return Update(
+        address=NOWHERE,  # the tests call the kernel itself
         code=optimizer.code,
         hyper=np.array(optimizer.hyper(), np.float64),
         scalars=scalars_of(optimizer, steps)[None],
@@ -155,6 +157,11 @@ def update_of(optimizer, n_steps, state, **others):
         state=state,
         **plain | {"average": np.empty(0, state.dtype)} | others,
     )
+
+
+def take_step(optimizer, update, step, theta, grad, lo, hi):
+    """One step of an optimizer's kernel on θ[lo:hi]."""
+    optimizer.kernel()(update.code, update.hyper, update.scalars[0, step], update.state, theta, grad, lo, hi)
 
 
 LAYOUTS = {  # the same numbers, held in other ways: function of (C-ordered float32 array, path of a new file)

@@ -13,6 +13,7 @@ from hotloop import activations
 from hotloop._jit import COMPILED, FLAGS
 from hotloop.activations import (
     ACTIVATIONS,
+    COMMON,
     ELEMENTWISE_CODES,
     KERNEL_INIT,
     activate,
@@ -21,6 +22,8 @@ from hotloop.activations import (
     prelu,
     prelu_backward,
     prelu_gradient,
+    rarer_activate,
+    rarer_activate_backward,
     softmax_backward,
     softmax_rows,
 )
@@ -49,15 +52,24 @@ TABLE = {  # name → code, kinks, limits of f at −∞ and ∞, limits of f′
 }
 
 
+def forward(name):
+    """The kernel that has the activation: that of the loop, or of the rarer ones."""
+    return activate if ELEMENTWISE_CODES[name] in COMMON else rarer_activate
+
+
+def backward(name):
+    return activate_backward if ELEMENTWISE_CODES[name] in COMMON else rarer_activate_backward
+
+
 def f(name, z):
     a = np.full_like(z, np.nan)
-    activate(ELEMENTWISE_CODES[name], z, a)
+    forward(name)(ELEMENTWISE_CODES[name], z, a)
     return a
 
 
 def f_backward(name, z, delta):
     delta = delta.copy()
-    activate_backward(ELEMENTWISE_CODES[name], z, f(name, z), delta)
+    backward(name)(ELEMENTWISE_CODES[name], z, f(name, z), delta)
     return delta
 
 
@@ -195,8 +207,8 @@ def test_slope_at_a_kink(name, kink, slope):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_number_beyond_the_row_is_touched(name):
     z, a, delta, second = np.ones(8), np.full(8, 7.0), np.full(8, 7.0), np.full(8, 7.0)
-    activate(ELEMENTWISE_CODES[name], z[2:5], a[2:5])
-    activate_backward(ELEMENTWISE_CODES[name], z[2:5], a[2:5], delta[2:5])
+    forward(name)(ELEMENTWISE_CODES[name], z[2:5], a[2:5])
+    backward(name)(ELEMENTWISE_CODES[name], z[2:5], a[2:5], delta[2:5])
     activate_second(ELEMENTWISE_CODES[name], z[2:5], a[2:5], second[2:5])
     for array in (a, delta, second):
         np.testing.assert_array_equal(array[[0, 1, 5, 6, 7]], 7.0)
@@ -308,10 +320,16 @@ def test_compiled_results_keep_the_dtype(name):
 
 
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
-@pytest.mark.parametrize("function", [activate, activate_backward, activate_second], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function",
+    [activate, rarer_activate, activate_backward, rarer_activate_backward, activate_second],
+    ids=lambda f: f.__name__,
+)
 def test_float32_code_holds_no_float64(function):
     row = numba.float32[::1]
-    arguments = (numba.int64, row, row) if function is activate else (numba.int64, row, row, row)
+    arguments = (
+        (numba.int64, row, row) if function in (activate, rarer_activate) else (numba.int64, row, row, row)
+    )
     fresh = numba.njit(fastmath=FLAGS, error_model="numpy", nogil=True, _nrt=False)(function.py_func)
     fresh.compile(arguments)
     code = fresh.inspect_llvm(arguments)

@@ -245,10 +245,29 @@ def test_one_compilation_serves_every_network(dtype):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20, 4)), rng.integers(0, 3, 20)
     classes = {"loss": "softmax_cross_entropy", "dtype": dtype}
-    use([hl.Dense(3)], X, y, **classes)
-    before = signatures()
-    assert sum(before.values()) > 0
+    use([hl.Dense(3, penalty=hl.L2(0.1))], X, y, **classes)
+    loop = {name: count for name, count in signatures().items() if name.startswith("hotloop.engine.loop.")}
+    # What is called by address is compiled when it is first used: each family of kernels once.
+    all_layers = [
+        hl.Standardize(), hl.Dense(5, "mish"), hl.BatchNorm(), hl.Dropout(0.1), hl.Activation("prelu"),
+        hl.Dense(4, "softmax"),
+    ]  # fmt: skip
+    use([*all_layers, hl.Dense(3)], X, y, optimizer=hl.SGD(0.1), **classes)
+    use([hl.Dense(3, "gelu")], X, X[:, :3], loss="huber", dtype=dtype)
 
+    def limited(penalty):
+        model = hl.Sequential([hl.Dense(3, penalty=penalty)], input_dim=4, dtype=dtype)
+        hl.Trainer(model, loss="mse").fit(X, X[:, :3], epochs=1)
+
+    limited(hl.L0(2))
+    before = signatures()
+    assert {name: before[name] for name in loop} == loop, "the loop was compiled again"
+    assert sum(loop.values()) > 0
+
+    use([*all_layers, *all_layers[1:], hl.Dense(3, "elu")], X, y, **classes)
+    limited(hl.MaxNorm(1.0))
+    for loss in ("mae", "poisson_nll"):
+        use([hl.Dense(4, penalty=hl.L1(0.1, proximal=True))], X, np.abs(X), loss=loss, dtype=dtype)
     layers = [hl.Dense(70, "relu"), hl.Dense(5, "tanh", use_bias=False), hl.Dense(4, "sigmoid"), hl.Dense(3)]
     use(layers, X, y, **classes)
     for batch_size in (1, 7, None):

@@ -6,12 +6,13 @@ import pytest
 import hotloop as hl
 import reference
 from hotloop._jit import COMPILED
+from hotloop.engine.address import address_of
 from hotloop.engine.descent import add_gradient, descend
 from hotloop.engine.loop import Update
 from hotloop.engine.network import backward, forward, loss_rows
 from hotloop.engine.table import DELTA, N_OUT, PREDICTION, VALUE, Mode
 from hotloop.engine.team import SYNC_SIZE, Crew
-from hotloop.losses import LOSSES
+from hotloop.losses import LOSSES, criterion_of
 from hotloop.objective import Objective
 
 pytestmark = pytest.mark.kernels
@@ -88,7 +89,7 @@ class Engine:
         return self.net.work[start : start + n * width].reshape(n, width)
 
     def deltas(self, loss, x, targets, weights, scale):
-        criterion = LOSSES[loss].criterion()
+        criterion = criterion_of(LOSSES[loss], self.theta.dtype)
         x, n = x.reshape(-1), len(weights)
         forward(self.net, self.theta, x, n, TRAINING, ALONE, self.panel)
         loss_rows(self.net, criterion, targets, weights, scale, ALONE)
@@ -156,18 +157,13 @@ def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
     engine, scale = Engine(model, n), 1 / float(weights.sum(dtype=np.float64))
     expected = reference.gradient(model.layers, "mse", before, x, targets, weights)
     engine.deltas("mse", x, targets, weights, scale)
+    sgd, state = hl.SGD(rate), np.empty((0, model.theta.size), dtype)
+    arguments = (0, np.zeros(2), np.zeros(1), state, model.theta, model.theta, 0, 0)
     update = Update(
-        code=hl.SGD.code,
-        hyper=np.array(hl.SGD(rate).hyper()),
-        scalars=np.array([[[rate]]]),
-        rates=np.array([[rate]]),
-        state=np.empty((0, model.theta.size), dtype),
-        clip_norm=0.0,
-        clip_value=0.0,
-        needs_norm=0,
-        average=np.empty(0, dtype),
-        average_rates=np.zeros(1),
-    )
+        address=address_of(sgd.kernel(), arguments), code=sgd.code, hyper=np.array(sgd.hyper()),
+        scalars=np.array([[[rate]]]), rates=np.array([[rate]]), state=state,
+        clip_norm=0.0, clip_value=0.0, needs_norm=0, average=np.empty(0, dtype), average_rates=np.zeros(1),
+    )  # fmt: skip
     grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
     descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, ALONE, engine.panel)
     close(before.astype(float) - model.theta, rate * expected, dtype)

@@ -8,10 +8,10 @@ import pytest
 
 import hotloop as hl
 import reference
-from helpers import scalars_of, update_of
+from helpers import scalars_of, take_step, update_of
 from hotloop._jit import COMPILED, FLAGS
 from hotloop.errors import HotloopError, InvalidTypeError, InvalidValueError
-from hotloop.optimizers import adam, adaptive, optimizer_step, schedulefree, sgd, sign
+from hotloop.optimizers import adam, adaptive, schedulefree, sgd, sign
 
 STEPS = 40
 
@@ -113,7 +113,7 @@ def walk(optimizer, gradient_of, theta, n_steps, *, dtype="float64", cuts=(), pr
     for step in range(n_steps):
         grad = np.array(gradient_of(theta), dtype)
         for lo, hi in itertools.pairwise(edges):
-            optimizer_step(update, 0, step, theta, grad, lo, hi)
+            take_step(optimizer, update, step, theta, grad, lo, hi)
         path.append(theta.copy())
         if predicting:
             optimizer.to_evaluation(path[-1], state, step + 1)
@@ -203,7 +203,7 @@ def test_splitting_the_range_changes_nothing(name, dtype):
 def test_only_its_range_is_touched(name):
     (optimizer, _), theta, grad = VARIANTS[name], np.ones(10), np.ones(10)
     state = np.zeros((max(optimizer.slots, 1), 10))
-    optimizer_step(update_of(optimizer, 1, state), 0, 0, theta, grad, 3, 7)
+    take_step(optimizer, update_of(optimizer, 1, state), 0, theta, grad, 3, 7)
     np.testing.assert_array_equal(theta != 1, [False] * 3 + [True] * 4 + [False] * 3)
     assert not state[:, [0, 1, 2, 7, 8, 9]].any()
     np.testing.assert_array_equal(grad, 1)
@@ -478,7 +478,7 @@ def test_float32_steps_hold_no_float64(step, vectors, numbers):
 
 
 def test_the_example_of_the_notes():
-    """``notes/004``: w² + 4w + 4 from 0 with the rate 0.4."""
+    """``notes/001``: w² + 4w + 4 from 0 with the rate 0.4."""
     path = walk(hl.SGD(0.4), lambda w: 2 * w + 4, [0.0], 4)
     np.testing.assert_allclose(path.ravel(), [-1.6, -1.92, -1.984, -1.9968], rtol=1e-15)
 

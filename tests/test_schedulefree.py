@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import hotloop as hl
-from helpers import classes, net, scalars_of, update_of
+from helpers import classes, net, scalars_of, take_step, update_of
 from hotloop._jit import COMPILED
 from hotloop.errors import DivergenceError
-from hotloop.optimizers import optimizer_step
 from hotloop.optimizers.schedulefree import CHUNK
 
 X, Y = classes(203)
@@ -94,7 +93,7 @@ def test_there_and_back_is_y_to_the_last_bit(optimizer, dtype):
     np.testing.assert_array_equal(theta, start, err_msg="before the first step there is nothing but θ")
     update = update_of(optimizer, n_steps, state)
     for step in range(n_steps):
-        optimizer_step(update, 0, step, theta, rng.standard_normal(size).astype(dtype), 0, size)
+        take_step(optimizer, update, step, theta, rng.standard_normal(size).astype(dtype), 0, size)
         y = theta.copy()
         optimizer.to_evaluation(theta, state, step + 1)
         np.testing.assert_array_equal(theta, state[1])
@@ -295,6 +294,6 @@ def test_path_is_that_of_the_authors(name):
         np.testing.assert_allclose(theta, at, rtol=0, atol=1e-9)
         theirs.grad = torch.from_numpy(curvature * at - 3 * np.sin(3 * at))
         peer.step()
-        optimizer_step(update, 0, step, theta, curvature * theta - 3 * np.sin(3 * theta), 0, 11)
+        take_step(optimizer, update, step, theta, curvature * theta - 3 * np.sin(3 * theta), 0, 11)
         peer.eval()
         np.testing.assert_allclose(state[1], theirs.detach().numpy(), rtol=0, atol=1e-9)

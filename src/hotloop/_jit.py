@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, njit, typeof, types
 from numba.core import caching, cgutils
+from numba.core.typing import signature
 from numba.extending import intrinsic, overload
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "kernel_in_order",
     "kernel_inline",
     "overload",
+    "signature",
+    "typeof",
     "types",
 ]
 

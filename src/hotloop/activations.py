@@ -1,8 +1,8 @@
 """Activations: for each its code, and f, f′ and f″ written with z = the input and a = f(z).
 
-To add one: a code (append-only), three kernels, a branch in `activate`, `activate_backward` and
-`activate_second`, a row in `ACTIVATIONS`, and one in `KERNEL_INIT`. At a kink f′ and f″ are those of
-the side that its docstring names. At ±∞ all have their limits; NaN stays NaN in f.
+To add one: a code (append-only), three kernels, a branch in `rarer_activate`, `rarer_activate_backward`
+and `activate_second`, a row in `ELEMENTWISE_CODES`, and one in `KERNEL_INIT`. At a kink f′ and f″ are
+those of the side that its docstring names. At ±∞ all have their limits; NaN stays NaN in f.
 """
 
 import numpy as np
@@ -15,6 +15,7 @@ from hotloop.engine.mathfun import tanh as tanh_of
 
 __all__ = [
     "ACTIVATIONS",
+    "COMMON",
     "ELEMENTWISE_CODES",
     "KERNEL_INIT",
     "activate",
@@ -23,6 +24,8 @@ __all__ = [
     "prelu",
     "prelu_backward",
     "prelu_gradient",
+    "rarer_activate",
+    "rarer_activate_backward",
     "softmax_backward",
     "softmax_rows",
 ]
@@ -51,6 +54,9 @@ MISH = 9
 SOFTPLUS = 10
 HARD_SIGMOID = 11
 STEP = 12
+
+COMMON = (IDENTITY, RELU, TANH, SIGMOID)
+"""Codes of `activate` and `activate_backward`; the others are in `rarer_activate` and its backward."""
 
 ELEMENTWISE_CODES = {
     "identity": IDENTITY,
@@ -335,7 +341,7 @@ def step(z):
 
 @kernel
 def activate(code, z, a):
-    """a = f(z), element by element."""
+    """a = f(z), element by element, of the codes in `COMMON`."""
     if code == IDENTITY:
         for i in range(len(z)):
             a[i] = z[i]
@@ -348,7 +354,12 @@ def activate(code, z, a):
     elif code == SIGMOID:
         for i in range(len(z)):
             a[i] = sigmoid(z[i])
-    elif code == LEAKY_RELU:
+
+
+@kernel
+def rarer_activate(code, z, a):
+    """a = f(z), element by element, of the other codes: compiled for networks that have one."""
+    if code == LEAKY_RELU:
         for i in range(len(z)):
             a[i] = leaky_relu(z[i])
     elif code == ELU:
@@ -389,7 +400,12 @@ def activate_backward(code, z, a, delta):
     elif code == SIGMOID:
         for i in range(len(z)):
             delta[i] *= sigmoid_derivative(z[i], a[i])
-    elif code == LEAKY_RELU:
+
+
+@kernel
+def rarer_activate_backward(code, z, a, delta):
+    """`activate_backward` of the other codes."""
+    if code == LEAKY_RELU:
         for i in range(len(z)):
             delta[i] *= leaky_relu_derivative(z[i], a[i])
     elif code == ELU:

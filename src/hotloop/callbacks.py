@@ -263,7 +263,7 @@ class LossTolerance(Callback):
 
     Notes
     -----
-    ``history.stopped_by`` is then "tol". ``notes/001``, when to stop.
+    ``history.stopped_by`` is then "tol". ``notes/000``, section 2.3, when to stop.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from hotloop.engine.loop import evaluate_block, gradient_block, penalty_block
 from hotloop.engine.table import PREDICTION, Mode, aligned_zeros
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
-from hotloop.losses import Loss, check_loss
+from hotloop.losses import Loss, check_loss, criterion_of
 from hotloop.penalties import HAS_LIMIT, Nuclear, Penalty, check_penalty
 from hotloop.sequential import Sequential
 
@@ -178,7 +178,7 @@ class Objective:
         batch, scale = len(self._net.row_loss), 1.0 / self._samples.total_weight
         factors = (scale,) if outputs else ()
         mode = Mode(1, self.seed, 0) if self.training else PREDICTION
-        sums, criterion = np.zeros(2), self.loss.criterion()
+        sums, criterion = np.zeros(2), criterion_of(self.loss, self.model.dtype)
         with Team(self.n_threads) as team:
             for first in range(0, n, rows):
                 block = self._samples.fill(self._block, slice(first, min(first + rows, n)))

@@ -165,7 +165,7 @@ class ElasticNet(Penalty):
 
     Notes
     -----
-    ``notes/002``. Zou & Hastie, "Regularization and variable selection via the elastic net" (2005).
+    ``notes/001``. Zou & Hastie, "Regularization and variable selection via the elastic net" (2005).
     scikit-learn's ``alpha`` and ``l1_ratio`` are λ = alpha l1_ratio, β = (1 − l1_ratio) / l1_ratio.
 
     Examples

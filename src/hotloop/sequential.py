@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hotloop._checks import check_dtype, check_features, check_integer, check_number
 from hotloop.data.staging import BLOCK_BYTES, column_statistics, stage_rows
 from hotloop.engine.loop import predict_block
+from hotloop.engine.operations import link
 from hotloop.engine.table import (
     BATCH_NORM,
     PREDICTION,
@@ -239,7 +240,7 @@ class Sequential:
 
         `penalty` is on the kernels whose layers have none. The running statistics are the model's own.
         """
-        return bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty)
+        return link(bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty))
 
     def predict(self, X: Any, *, n_threads: int | None = 1) -> NDArray[Any]:
         """Outputs of the last layer, in inference mode.

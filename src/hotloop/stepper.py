@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from hotloop.averages import Average
 from hotloop.custom import with_own_loss
+from hotloop.engine.address import address_of
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.table import Mode, Net, aligned_zeros
 from hotloop.engine.team import Team
-from hotloop.losses import Custom, Loss
+from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
 from hotloop.penalties import Nuclear, Penalty
 from hotloop.sequential import Sequential
@@ -74,6 +75,10 @@ class Stepper:
         self._grad = aligned_zeros(size, model.dtype)
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
         self._average = aligned_zeros(0 if recipe.average is None else size, model.dtype)
+        self._criterion = criterion_of(recipe.loss, model.dtype)
+        self._hyper = np.array(recipe.optimizer.hyper(), np.float64)
+        arguments = (0, self._hyper, np.empty(1), self._state, model.theta, self._grad, 0, 0)
+        self._address = address_of(recipe.optimizer.kernel(), arguments)
         # What training changes, and what a block started from, to go back to when it is not finite.
         self._changing = (model.theta, self._state, self._average, model.running)
         self._kept = tuple(np.empty_like(array) for array in self._changing)
@@ -206,8 +211,9 @@ class Stepper:
         recipe, theta = self._recipe, self._model.theta
         mode = Mode(1, recipe.seed, self.steps_done + first)
         update = Update(
+            address=self._address,
             code=recipe.optimizer.code,
-            hyper=np.array(self.optimizer.hyper(), np.float64),
+            hyper=self._hyper,
             scalars=plan.scalars,
             rates=plan.rates,
             state=self._state,
@@ -218,10 +224,8 @@ class Stepper:
             average_rates=plan.average_rates,
         )
         part = with_own_loss(recipe.loss, net, part, theta, batch_size, mode, team)
-        criterion = recipe.loss.criterion()
-        return int(
-            team.run(train_block, net, part, criterion, update, theta, self._grad, batch_size, mode, sums)
-        )
+        arguments = (update, theta, self._grad, batch_size, mode, sums)
+        return int(team.run(train_block, net, part, self._criterion, *arguments))
 
     def _next_stop(self, done: int, n_steps: int) -> int:
         """The step before which Python has something to do, or the end of the block."""

@@ -37,7 +37,7 @@ from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import Loss, check_loss
+from hotloop.losses import Loss, check_loss, criterion_of
 from hotloop.metrics import Metric, check_metrics
 from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
@@ -533,7 +533,7 @@ class Trainer:
         net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
         rows = min(n, PREDICT_BATCH * batches_a_block(model, samples, PREDICT_BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
-        criterion, theta, mode = self.loss.criterion(), model.theta, PREDICTION
+        criterion, theta, mode = criterion_of(self.loss, model.dtype), model.theta, PREDICTION
         for first in range(0, n, rows):
             part = samples.fill(block, slice(first, min(first + rows, n)))
             part = with_own_loss(self.loss, net, part, theta, PREDICT_BATCH, mode, team)

@@ -8,12 +8,13 @@ import numpy as np
 
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
+from hotloop.engine.address import call
 from hotloop.engine.matmul import Matrix, multiply
-from hotloop.engine.network import COLUMN_GRAIN
 from hotloop.engine.table import (
     BATCH_NORM,
     BIAS,
     COLUMN,
+    COLUMN_GRAIN,
     DELTA,
     DELTA_SUM,
     DENSE,
@@ -36,7 +37,6 @@ from hotloop.engine.table import (
 )
 from hotloop.engine.team import barrier, share
 from hotloop.engine.tile import tile_shape
-from hotloop.optimizers import optimizer_step
 from hotloop.penalties import (
     GRADIENT,
     L0_CODE,
@@ -108,7 +108,7 @@ def vector_gradient(work, row, source, offset, n, lo, hi, grad, accumulate):
 def add_gradient(net, x, n, grad, crew, panel):
     """Add this thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`."""
     grain, _ = tile_shape(net.work)
-    source, offset = x, 0
+    source, offset = x, np.int64(0)
     for k in range(len(net.table)):
         row = net.table[k]
         if row[OP] == DENSE:
@@ -145,7 +145,7 @@ def descend(net, x, n, update, step, theta, grad, crew, panel):
 def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
     """Compute this thread's parts of the gradient, apply them times `factor`, or both chunk by chunk."""
     grain, _ = tile_shape(net.work)
-    source, offset = x, 0
+    source, offset = x, np.int64(0)
     for k in range(len(net.table)):
         row = net.table[k]
         n_out, where, group = row[N_OUT], row[WEIGHT], row[GROUP]
@@ -186,7 +186,8 @@ def apply(update, group, step, theta, grad, lo, hi, factor, shrink):
         scale(grad[lo:hi], factor)
     if update.clip_value > 0.0:
         clip(grad[lo:hi], update.clip_value)
-    optimizer_step(update, group, step, theta, grad, lo, hi)
+    arguments = (update.code, update.hyper, update.scalars[group, step], update.state, theta, grad, lo, hi)
+    call(update.address, arguments)
     if shrink > 0.0:
         soft_threshold(theta[lo:hi], shrink)
 
@@ -235,7 +236,7 @@ def add_penalties(net, theta, grad):
     for k in range(len(net.table)):
         code, row = net.table[k, PENALTY], net.table[k]
         if code in (GRADIENT, PROXIMAL):
-            add_penalty(net, k, theta, grad, 0, row[N_IN])
+            add_penalty(net, k, theta, grad, np.int64(0), row[N_IN])
             if code == PROXIMAL:
                 start, end = row[WEIGHT], kernel_end(net, k)
                 penalty_gradient(theta[start:end], grad[start:end], net.options[k, L1_STRENGTH], 0.0)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_exact
+from hotloop.engine.address import call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
-from hotloop.engine.descent import add_gradient, add_penalties, descend, keep_limits, penalty_sum
+from hotloop.engine.descent import add_gradient, add_penalties, descend, penalty_sum
 from hotloop.engine.network import backward, forward, loss_rows
-from hotloop.engine.table import N_IN, N_OUT, VALUE, Mode
+from hotloop.engine.table import LIMITS, N_IN, N_OUT, VALUE, Mode
 from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
 
@@ -52,7 +53,8 @@ class Block(NamedTuple):
 class Update(NamedTuple):
     """An optimizer as numbers, and what surrounds its step."""
 
-    code: int
+    address: int  # of the kernel of the optimizer's family
+    code: int  # which member it is
     hyper: NDArray[np.float64]  # in the order of Optimizer.hyper
     scalars: NDArray[np.float64]  # (groups of rates, steps of the block, scalars), of Optimizer.scalars
     rates: NDArray[np.float64]  # (groups of rates, steps of the block)
@@ -87,7 +89,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         for i in range(n):
             weight += weights[i]
         scale = 1.0 / weight if weight > 0.0 else 0.0
-        now = Mode(1, mode.seed, mode.step + step)
+        now = Mode(mode.training, mode.seed, mode.step + step)
         forward(net, theta, x, n, now, crew, panel)
         loss_rows(net, loss, targets, weights, scale, crew)
         backward(net, theta, x, n, now, crew, panel)
@@ -100,7 +102,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         norm = descend(net, x, n, update, step, theta, grad, crew, panel)
         barrier(sync, n_threads)
         if net.limited:
-            keep_limits(net, theta, crew)
+            call(net.calls[LIMITS], (net, theta, crew))
             barrier(sync, n_threads)
         if tid == 0:
             sums[step, LOSS_SUM], sums[step, HIT_SUM], sums[step, WEIGHT_SUM] = total, hits, weight

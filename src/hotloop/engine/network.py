@@ -1,55 +1,35 @@
 """Forward and backward through a network: they interpret its table, row by row.
 
-Each thread of a crew computes its rows of the batch. Everything up to the deltas works on rows
-alone, but for batch normalisation, whose statistics are over the whole batch: there the threads meet.
+Each thread of a crew computes its rows of the batch. Dense layers and the commonest activations are
+here; the other operations are in `engine.operations`, called by their address.
 """
 
+import numpy as np
+
 from hotloop._jit import kernel
-from hotloop.activations import (
-    activate,
-    activate_backward,
-    prelu,
-    prelu_backward,
-    softmax_backward,
-    softmax_rows,
-)
+from hotloop.activations import COMMON, activate, activate_backward
+from hotloop.engine.address import call
 from hotloop.engine.matmul import Matrix, multiply
-from hotloop.engine.normalisation import (
-    batch_statistics,
-    normalise,
-    normalise_backward,
-    running_statistics,
-    sum_columns,
-)
-from hotloop.engine.pointwise import drop, standardize
 from hotloop.engine.table import (
-    BATCH_NORM,
+    BACKWARD,
     BIAS,
     CODE,
     DELTA,
     DENSE,
-    DROPOUT,
     ELEMENTWISE,
+    FORWARD,
     N_IN,
     N_OUT,
     NONE,
     OP,
-    PRELU,
-    RATE,
-    RUNNING,
-    SOFTMAX,
-    STANDARDIZE,
     VALUE,
     WEIGHT,
 )
-from hotloop.engine.team import barrier, share
+from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
 from hotloop.losses import hit_of_row, loss_of_row
 
-__all__ = ["COLUMN_GRAIN", "backward", "forward", "loss_rows"]
-
-COLUMN_GRAIN = 64
-"""Columns in a thread's grain: whole cache lines, whatever the dtype."""
+__all__ = ["backward", "forward", "loss_rows"]
 
 
 @kernel
@@ -57,12 +37,10 @@ def forward(net, theta, x, n, mode, crew, panel):
     """Values of every row of the table, for this thread's rows of the batch `x` (flat, n x n_in)."""
     grain, _ = tile_shape(net.work)
     lo, hi = share(n, grain, crew.tid, crew.n_threads)
-    source, offset = x, 0
+    source, offset = x, np.int64(0)
     for k in range(len(net.table)):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
-        z = source[offset + lo * n_in : offset + hi * n_in]
-        a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
         if op == DENSE:
             out = Matrix(net.work, row[VALUE] + lo * n_out, n_out, 1)
             inputs = Matrix(source, offset + lo * n_in, n_in, 1)
@@ -71,25 +49,11 @@ def forward(net, theta, x, n, mode, crew, panel):
                 multiply(out, Matrix(net.work, net.zeros, 0, 1), inputs, w, hi - lo, n_out, n_in, panel)
             else:
                 multiply(out, Matrix(theta, row[BIAS], 0, 1), inputs, w, hi - lo, n_out, n_in, panel)
-        elif op == ELEMENTWISE:
-            activate(row[CODE], z, a)
-        elif op == BATCH_NORM:
-            first, last = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
-            if mode.training and n > 1:
-                barrier(crew.sync, crew.n_threads)
-                batch_statistics(net, k, source, offset, n, first, last)
-            else:
-                running_statistics(net, k, first, last)
-            barrier(crew.sync, crew.n_threads)
-            normalise(net, k, theta, source, offset, lo, hi)
-        elif op == DROPOUT:
-            drop(z, a, lo * n_out, net.options[k, RATE], mode, k)
-        elif op == PRELU:
-            prelu(z, a, theta[row[WEIGHT] : row[WEIGHT] + n_out])
-        elif op == SOFTMAX:
-            softmax_rows(z, a, n_out)
-        elif op == STANDARDIZE:
-            standardize(z, a, net.running[row[RUNNING] : row[RUNNING] + 2 * n_out])
+        elif op == ELEMENTWISE and row[CODE] in COMMON:
+            z = source[offset + lo * n_in : offset + hi * n_in]
+            activate(row[CODE], z, net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out])
+        else:
+            call(net.calls[FORWARD], (net, k, theta, source, offset, n, lo, hi, mode, crew))
         source, offset = net.work, row[VALUE]
 
 
@@ -128,32 +92,19 @@ def backward(net, theta, x, n, mode, crew, panel):
     for k in range(len(net.table) - 1, net.first - 1, -1):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
-        source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, 0)
-        z = source[offset + lo * n_in : offset + hi * n_in]
-        a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
-        delta = net.work[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out]
-        if op == ELEMENTWISE:
-            activate_backward(row[CODE], z, a, delta)
-        elif op == DENSE:
+        if op == DENSE:
             if k > net.first:
                 out = Matrix(net.work, net.table[k - 1][DELTA] + lo * n_in, n_in, 1)
                 deltas = Matrix(net.work, row[DELTA] + lo * n_out, n_out, 1)
                 transposed = Matrix(theta, row[WEIGHT], 1, n_out)
                 zeros = Matrix(net.work, net.zeros, 0, 1)
                 multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel)
-        elif op == BATCH_NORM:
-            first, last = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
-            barrier(crew.sync, crew.n_threads)
-            sum_columns(net, k, source, offset, row[DELTA], n, first, last)
-            barrier(crew.sync, crew.n_threads)
-            through = 1.0 if mode.training and n > 1 else 0.0
-            normalise_backward(net, k, theta, source, offset, row[DELTA], n, lo, hi, through)
-        elif op == DROPOUT:
-            drop(delta, delta, lo * n_out, net.options[k, RATE], mode, k)
-        elif op == PRELU:
-            if k > net.first:
-                before = net.table[k - 1][DELTA]
-                slopes = theta[row[WEIGHT] : row[WEIGHT] + n_out]
-                prelu_backward(z, delta, net.work[before + lo * n_out : before + hi * n_out], slopes)
-        elif op == SOFTMAX:
-            softmax_backward(a, delta, n_out)
+            continue
+        source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, np.int64(0))
+        if op == ELEMENTWISE and row[CODE] in COMMON:
+            z = source[offset + lo * n_in : offset + hi * n_in]
+            a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
+            delta = net.work[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out]
+            activate_backward(row[CODE], z, a, delta)
+        else:
+            call(net.calls[BACKWARD], (net, k, theta, source, offset, n, lo, hi, mode, crew))

@@ -75,6 +75,13 @@ L1_STRENGTH, L2_STRENGTH = 2, 3
 LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 OPTIONS = 4
 
+# Which kernel beside those of the loop (`engine.operations`).
+FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = 0, 1, 2, 3, 4
+CALLS = 5
+
+COLUMN_GRAIN = 64
+"""Columns in a thread's grain: whole cache lines, whatever the dtype."""
+
 # Rows of the sums over single rows of kernels.
 PENALTY_SUMS, SQUARES = 0, 1
 
@@ -140,6 +147,7 @@ class Net(NamedTuple):
     row_loss: NDArray[np.float64]  # (capacity,) loss of each row of the batch
     row_hit: NDArray[np.float64]  # (capacity,) 1 where the class is right
     partial: NDArray[np.float64]  # (2, rows of all kernels) PENALTY_SUMS and SQUARES of the gradient
+    calls: NDArray[np.int64]  # (CALLS,) addresses of kernels, or 0
     first: int  # the first row of the table that has parameters
     zeros: int  # offset into work of as many zeros as the widest row
     panels: int  # offset into work of the threads' panels
@@ -235,6 +243,7 @@ def bind(
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
         partial=np.zeros((2, kernel_rows)),
+        calls=np.zeros(CALLS, np.int64),
         first=trained[0] if trained else len(operations),
         zeros=zeros,
         panels=panels,

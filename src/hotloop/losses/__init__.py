@@ -5,7 +5,7 @@ summed over the outputs of a sample; over samples the loss is the weighted mean.
 
 Each file holds one kind, descriptions and kernels of its members together. To add one: a code
 (append-only over all files: the next is 12), a frozen dataclass and a kernel in the file of its kind,
-and here its place in `LOSSES` and a branch in `rarer_loss_of_row` (and in `hit_of_row`, if it has an
+and here its place in `LOSSES` and a branch in `loss_of_code` (and in `hit_of_row`, if it has an
 accuracy).
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from hotloop._checks import check_choice
 from hotloop._jit import kernel, kernel_inline
+from hotloop.engine.address import NOWHERE, address_of, call_for_number
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Criterion, Loss
 from hotloop.losses.custom import GIVEN_CODE, Custom, given
@@ -75,11 +76,15 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "SquaredHinge",
     "check_loss",
+    "criterion_of",
     "hit_of_row",
     "loss_of_row",
 ]
 
 ZERO, HALF = np.float32(0), np.float32(0.5)
+
+COMMON = (MSE_CODE, SOFTMAX_CROSS_ENTROPY_CODE)
+"""Codes that are part of the loop; the others are called by address."""
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -112,28 +117,43 @@ def check_loss(loss: Any, n_outputs: int, last_activation: str = "identity") -> 
     return found
 
 
+def criterion_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
+    """`loss` as the kernels take it, for a network of this dtype."""
+    if loss.code in COMMON:
+        return Criterion(loss.code, loss.option(), NOWHERE)
+    row = np.empty(1, dtype)
+    address = address_of(rarer_loss_of_row, (loss.code, loss.option(), row, row, row))
+    return Criterion(loss.code, loss.option(), address)
+
+
 @kernel_inline
 def loss_of_row(loss, outputs, target, delta):
     """The loss of one sample; `delta` becomes its gradient with respect to `outputs`.
 
-    `loss` is a `Criterion`. A code that is not known gives NaN.
+    `loss` is a `Criterion`.
     """
     code, number = loss.code, outputs.dtype.type
     if code == SOFTMAX_CROSS_ENTROPY_CODE:
-        return softmax_cross_entropy(outputs, target, delta, number(loss.option))
+        return np.float64(softmax_cross_entropy(outputs, target, delta, number(loss.option)))
     if code == MSE_CODE:
-        return mse(outputs, target, delta)
-    return rarer_loss_of_row(loss, outputs, target, delta)
+        return np.float64(mse(outputs, target, delta))
+    return call_for_number(loss.address, (code, loss.option, outputs, target, delta))
 
 
 @kernel
-def rarer_loss_of_row(loss, outputs, target, delta):
-    """The rest of `loss_of_row`: apart, so that the compiler puts the first ones into the loop over rows."""
-    code, number = loss.code, outputs.dtype.type
+def rarer_loss_of_row(code, option, outputs, target, delta):
+    """`loss_of_row` of the other codes, compiled when one is first used; NaN for one that is not known."""
+    return np.float64(loss_of_code(code, option, outputs, target, delta))
+
+
+@kernel
+def loss_of_code(code, option, outputs, target, delta):
+    """The loss of one sample, in the dtype of the network."""
+    number = outputs.dtype.type
     if code == MAE_CODE:
         return mae(outputs, target, delta)
     if code == HUBER_CODE:
-        return huber(outputs, target, delta, number(loss.option))
+        return huber(outputs, target, delta, number(option))
     if code == GAUSSIAN_NLL_CODE:
         return gaussian_nll(outputs, target, delta)
     if code == POISSON_NLL_CODE:

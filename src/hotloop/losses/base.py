@@ -18,6 +18,7 @@ class Criterion(NamedTuple):
 
     code: int
     option: float  # of Loss.option
+    address: int  # of the kernel of the rarer losses, where the loss is one
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,6 @@ class Loss(ABC):
     def option(self) -> float:
         """The number that the kernel reads, if it reads one."""
         return 0.0
-
-    def criterion(self) -> Criterion:
-        """This loss as the kernels take it."""
-        return Criterion(self.code, self.option())
 
     def label(self) -> str:
         """As a user would write it: the name, or the call if there are options."""

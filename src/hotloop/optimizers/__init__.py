@@ -1,22 +1,21 @@
 """Optimizers: for each its public description, and its step as one loop over θ.
 
-Each file holds one idea: description, update rule and kernel of its members together, and a kernel
-that picks the member by its code, and says whether it has it. To add one: a code (append-only over
-all files: the next is 13), a frozen dataclass, a kernel, and a branch in that file's `…_step`.
+Each file holds one idea: description, update rule and kernel of its members together, and the kernel
+of the family, which picks the member by its code. The loop calls it by its address, so a run compiles
+one family alone. To add a member: a code (append-only over all files: the next is 13), a frozen
+dataclass, a kernel, and a branch in that file's `…_step`.
 """
 
-from hotloop._jit import kernel
-from hotloop.optimizers.adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam, adam_family_step
-from hotloop.optimizers.adaptive import Adadelta, Adagrad, RMSprop, adaptive_step
+from hotloop.optimizers.adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
+from hotloop.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from hotloop.optimizers.base import Optimizer
 from hotloop.optimizers.schedulefree import (
     ScheduleFree,
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
-    schedule_free_step,
 )
-from hotloop.optimizers.sgd import SGD, sgd_step
-from hotloop.optimizers.sign import Lion, Rprop, sign_step
+from hotloop.optimizers.sgd import SGD
+from hotloop.optimizers.sign import Lion, Rprop
 
 __all__ = [
     "OPTIMIZERS",
@@ -36,7 +35,6 @@ __all__ = [
     "ScheduleFree",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
-    "optimizer_step",
 ]
 
 OPTIMIZERS: tuple[type[Optimizer], ...] = (
@@ -44,21 +42,3 @@ OPTIMIZERS: tuple[type[Optimizer], ...] = (
     ScheduleFreeSGD, ScheduleFreeAdamW,
 )  # fmt: skip
 """All members: what a trainer's file may name."""
-
-
-@kernel
-def optimizer_step(update, group, step, theta, grad, lo, hi):
-    """Step number `step` of the block on θ[lo:hi], whose rates are those of `group`.
-
-    `update` is an `engine.loop.Update`.
-    """
-    code, hyper, scalars, state = update.code, update.hyper, update.scalars[group, step], update.state
-    if sgd_step(code, hyper, scalars, state, theta, grad, lo, hi):
-        return
-    if adam_family_step(code, hyper, scalars, state, theta, grad, lo, hi):
-        return
-    if adaptive_step(code, hyper, scalars, state, theta, grad, lo, hi):
-        return
-    if sign_step(code, hyper, scalars, state, theta, grad, lo, hi):
-        return
-    schedule_free_step(code, hyper, scalars, state, theta, grad, lo, hi)

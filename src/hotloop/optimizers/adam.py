@@ -20,7 +20,6 @@ ADAMAX_CODE = 2
 NADAM_CODE = 3
 RADAM_CODE = 4
 ADABELIEF_CODE = 5
-CODES = (ADAM_CODE, ADAMAX_CODE, NADAM_CODE, RADAM_CODE, ADABELIEF_CODE)
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,10 @@ class _TwoAverages(Optimizer, ABC):
         super().__post_init__()
         object.__setattr__(self, "betas", check_betas(self.betas))
         check_number(self.eps, "eps", low=0.0)
+
+    def kernel(self) -> Any:
+        """That of its family."""
+        return adam_family_step
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε)."""
@@ -102,6 +105,10 @@ class Adam(_TwoAverages):
         """m and v, and with `amsgrad` the largest v."""
         return 3 if self.amsgrad else 2
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return adam_family_step
+
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
         return (*super().hyper(), float(self.amsgrad))
@@ -163,6 +170,10 @@ class AdamW(_TwoAverages):
     def slots(self) -> int:  # type: ignore[override]
         """m and v, and with `amsgrad` the largest v."""
         return 3 if self.amsgrad else 2
+
+    def kernel(self) -> Any:
+        """That of its family."""
+        return adam_family_step
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
@@ -474,9 +485,7 @@ def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
 
 @kernel
 def adam_family_step(code, hyper, scalars, state, theta, grad, lo, hi):
-    """A step on θ[lo:hi] if the code is one of this file's; returns whether it is."""
-    if code not in CODES:
-        return False
+    """A step on θ[lo:hi] of the member with this code."""
     theta, grad, m, v = theta[lo:hi], grad[lo:hi], state[0][lo:hi], state[1][lo:hi]
     beta1, beta2, eps = hyper[0], hyper[1], hyper[2]
     rate, correction = scalars[0], scalars[1]
@@ -492,4 +501,3 @@ def adam_family_step(code, hyper, scalars, state, theta, grad, lo, hi):
         radam_step(theta, grad, m, v, rate, correction, beta1, beta2, eps)
     else:
         adabelief_step(theta, grad, m, v, rate, correction, beta1, beta2, eps)
-    return True

@@ -1,7 +1,7 @@
 """A rate of its own for each number of θ, from the squares of its gradients."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -64,6 +64,10 @@ class Adagrad(Optimizer):
         check_number(self.initial_accumulator, "initial_accumulator", low=0.0)
         check_number(self.eps, "eps", low=0.0)
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return adaptive_step
+
     def hyper(self) -> tuple[float, ...]:
         """(r before the first step, ε)."""
         return (self.initial_accumulator, self.eps)
@@ -113,6 +117,10 @@ class Adadelta(Optimizer):
         super().__post_init__()
         check_number(self.rho, "rho", low=0.0, below=1.0)
         check_number(self.eps, "eps", low=0.0)
+
+    def kernel(self) -> Any:
+        """That of its family."""
+        return adaptive_step
 
     def hyper(self) -> tuple[float, ...]:
         """(ρ, ε)."""
@@ -178,6 +186,10 @@ class RMSprop(Optimizer):
         check_number(self.momentum, "momentum", low=0.0, below=1.0)
         object.__setattr__(self, "centered", check_flag(self.centered, "centered"))
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return adaptive_step
+
     def hyper(self) -> tuple[float, ...]:
         """(α, ε, ρ, whether centred)."""
         return (self.alpha, self.eps, self.momentum, float(self.centered))
@@ -229,7 +241,7 @@ def rmsprop_step(theta, grad, s, v, mean, rate, alpha, eps, momentum, centered):
 
 @kernel
 def adaptive_step(code, hyper, scalars, state, theta, grad, lo, hi):
-    """A step on θ[lo:hi] if the code is one of this file's; returns whether it is."""
+    """A step on θ[lo:hi] of the member with this code."""
     theta, grad = theta[lo:hi], grad[lo:hi]
     if code == ADAGRAD_CODE:
         adagrad_step(theta, grad, state[0][lo:hi], scalars[0], hyper[0], hyper[1])
@@ -240,6 +252,3 @@ def adaptive_step(code, hyper, scalars, state, theta, grad, lo, hi):
         s, mean = state[0][lo:hi], state[len(state) - 1][lo:hi]  # the mean is the last slot, if there is one
         v = state[1][lo:hi] if momentum > 0.0 else s
         rmsprop_step(theta, grad, s, v, mean, scalars[0], hyper[0], hyper[1], momentum, centered)
-    else:
-        return False
-    return True

@@ -31,6 +31,10 @@ class Optimizer(ABC):
             check_number(self.lr, "lr", low=0.0)
 
     @abstractmethod
+    def kernel(self) -> Any:
+        """That of its family, (code, hyper, scalars, state, theta, grad, lo, hi): a step on θ[lo:hi]."""
+
+    @abstractmethod
     def hyper(self) -> tuple[float, ...]:
         """The numbers that the kernel reads, in its order."""
 

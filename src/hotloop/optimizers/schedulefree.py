@@ -18,7 +18,6 @@ __all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD", "schedule_free_step"]
 
 SCHEDULE_FREE_SGD_CODE = 11
 SCHEDULE_FREE_ADAMW_CODE = 12
-CODES = (SCHEDULE_FREE_SGD_CODE, SCHEDULE_FREE_ADAMW_CODE)
 
 CHUNK = 1024
 """Steps after which the sum of the averaging weights is kept."""
@@ -182,6 +181,10 @@ class ScheduleFreeSGD(ScheduleFree):
         """β."""
         return self.momentum
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return schedule_free_step
+
     def hyper(self) -> tuple[float, ...]:
         """(β, λ)."""
         return (self.momentum, self.weight_decay)
@@ -255,6 +258,10 @@ class ScheduleFreeAdamW(ScheduleFree):
         """β₁."""
         return self.betas[0]
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return schedule_free_step
+
     def hyper(self) -> tuple[float, ...]:
         """(β₁, λ, β₂, ε)."""
         return (self.betas[0], self.weight_decay, self.betas[1], self.eps)
@@ -303,9 +310,7 @@ def schedule_free_adamw_step(
 
 @kernel
 def schedule_free_step(code, hyper, scalars, state, theta, grad, lo, hi):
-    """A step on θ[lo:hi] if the code is one of this file's; returns whether it is."""
-    if code not in CODES:
-        return False
+    """A step on θ[lo:hi] of the member with this code."""
     theta, grad, z, x = theta[lo:hi], grad[lo:hi], state[0][lo:hi], state[1][lo:hi]
     rate, share, beta, weight_decay = scalars[0], scalars[1], hyper[0], hyper[1]
     if scalars[2] != 0.0:
@@ -317,4 +322,3 @@ def schedule_free_step(code, hyper, scalars, state, theta, grad, lo, hi):
         schedule_free_adamw_step(
             theta, grad, z, x, v, rate, share, correction, beta, weight_decay, beta2, eps
         )  # fmt: skip
-    return True

@@ -1,7 +1,7 @@
 """Gradient descent, with momentum on request."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import kernel, kernel_exact
@@ -67,6 +67,10 @@ class SGD(Optimizer):
         """One vector, v, if there is momentum."""
         return 1 if self.momentum else 0
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return sgd_step
+
     def hyper(self) -> tuple[float, ...]:
         """(ρ, whether Nesterov's)."""
         return (self.momentum, float(self.nesterov))
@@ -97,11 +101,8 @@ def momentum_step(theta, grad, v, rate, momentum, nesterov):
 
 @kernel
 def sgd_step(code, hyper, scalars, state, theta, grad, lo, hi):
-    """A step on θ[lo:hi] if the code is one of this file's; returns whether it is."""
-    if code != SGD_CODE:
-        return False
+    """A step on θ[lo:hi] of the member with this code."""
     if hyper[0] == 0.0:
         gradient_step(theta[lo:hi], grad[lo:hi], scalars[0])
     else:
         momentum_step(theta[lo:hi], grad[lo:hi], state[0][lo:hi], scalars[0], hyper[0], hyper[1] != 0.0)
-    return True

@@ -74,6 +74,10 @@ class Rprop(Optimizer):
         if not 0 < least <= largest:
             raise InvalidValueError(f"step_sizes: need 0 < least <= largest, got {self.step_sizes!r}")
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return sign_step
+
     def hyper(self) -> tuple[float, ...]:
         """(η⁻, η⁺, least, largest)."""
         return (*self.etas, *self.step_sizes)
@@ -128,6 +132,10 @@ class Lion(Optimizer):
         object.__setattr__(self, "betas", check_betas(self.betas))
         check_number(self.weight_decay, "weight_decay", low=0.0)
 
+    def kernel(self) -> Any:
+        """That of its family."""
+        return sign_step
+
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, λ)."""
         return (*self.betas, self.weight_decay)
@@ -174,13 +182,10 @@ def lion_step(theta, grad, m, rate, beta1, beta2, weight_decay):
 
 @kernel
 def sign_step(code, hyper, scalars, state, theta, grad, lo, hi):
-    """A step on θ[lo:hi] if the code is one of this file's; returns whether it is."""
+    """A step on θ[lo:hi] of the member with this code."""
     theta, grad = theta[lo:hi], grad[lo:hi]
     if code == RPROP_CODE:
         before, size = state[0][lo:hi], state[1][lo:hi]
         rprop_step(theta, grad, before, size, scalars[0], hyper[0], hyper[1], hyper[2], hyper[3])
     elif code == LION_CODE:
         lion_step(theta, grad, state[0][lo:hi], scalars[0], hyper[0], hyper[1], hyper[2])
-    else:
-        return False
-    return True
