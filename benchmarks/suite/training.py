@@ -1,14 +1,15 @@
 """Time of an epoch. Where to look when one of these slows down:
 
 =====================================  ===============================================================
-only adam, not sgd                     `optimizer_step` of Adam; batch 1 most, as it runs once a row
+only adam, not sgd                     `adam_step`; batch 1 most, as it runs once a row
 batch 1, sgd and adam                  products of one row (axpy form), and the pass over θ
 batch 32 and 128, not 1                the tiled products in `engine/matmul.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 Staging, not Digits                    `data/staging.py`, or the checks of X
 TwoThreads, not Digits                 the barrier, or how rows and θ are shared in `engine/team.py`
 Passes.time_forward                    `forward`; the later passes contain the earlier ones
-Activations, one more than relu        its loop in `activate` or `activate_backward` vectorises no more
+Activations, one more than relu        its loop in `activations.py` vectorises no more
+Options, one more than nothing         that layer, penalty or pass; "own loss" is Python between steps
 =====================================  ===============================================================
 
 A new network is trained in each sample, so all samples do the same arithmetic.
@@ -118,6 +119,67 @@ class Passes:
 
     def time_forward_loss_backward_update(self):
         self.trainer.fit(self.X, self.y, epochs=1, shuffle=False)
+
+
+def squares(outputs, targets):
+    return np.square(outputs - targets).sum(axis=1)
+
+
+def twice_the_error(outputs, targets):
+    return 2 * (outputs - targets)
+
+
+LAYERS = {
+    "batch norm": [hl.Dense(128, use_bias=False), hl.BatchNorm(), hl.Activation("relu"), hl.Dense(10)],
+    "dropout": [hl.Dense(128, "relu"), hl.Dropout(0.2), hl.Dense(10)],
+    "prelu": [hl.Dense(128, "prelu"), hl.Dense(10)],
+    "standardize": [hl.Standardize(), hl.Dense(128, "relu"), hl.Dense(10)],
+}
+TRAINER = {
+    "l2": {"penalty": hl.L2(1e-4)},
+    "l1 proximal": {"penalty": hl.L1(1e-4, proximal=True)},
+    "l0": {"penalty": hl.L0(500)},
+    "max norm": {"penalty": hl.MaxNorm(3.0)},
+    "nuclear": {"penalty": hl.Nuclear(1e-4)},
+    "clip norm": {"clip_norm": 1.0},
+    "ema": {"average": hl.EMA()},
+    "own loss": {"loss": hl.losses.Custom(squares, twice_the_error)},
+}
+
+
+class Options:
+    """784-128-10, batch 32, Adam, mse, an epoch of 4,096 rows: what layers, penalties and the like cost."""
+
+    params = (["nothing", *LAYERS, *TRAINER],)
+    param_names = ("option",)
+
+    def setup(self, option):
+        X, y = digits()
+        self.X, self.y = X, np.eye(10, dtype=np.float32)[y]
+        self.trainers = [self.trainer(name) for name in ("nothing", option)]
+        for trainer in self.trainers:
+            trainer.fit(self.X, self.y, epochs=1)
+
+    def trainer(self, option):
+        layers = LAYERS.get(option, [hl.Dense(128, "relu"), hl.Dense(10)])
+        options = {"loss": "mse"} | TRAINER.get(option, {})
+        return hl.Trainer(hl.Sequential(layers, input_dim=784), batch_size=32, **options)
+
+    def time_epoch(self, option):
+        self.trainers[1].fit(self.X, self.y, epochs=1)
+
+    def track_time_against_nothing(self, option):
+        """Minima of epochs in turn."""
+        times = [[], []]
+        for _ in range(5):
+            for trainer, found in zip(self.trainers, times, strict=True):
+                started = time.perf_counter()
+                trainer.fit(self.X, self.y, epochs=1)
+                found.append(time.perf_counter() - started)
+        plain, other = (min(found) for found in times)
+        return other / plain
+
+    track_time_against_nothing.unit = "of the time without it"
 
 
 class Activations:

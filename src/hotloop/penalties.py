@@ -327,8 +327,21 @@ class Nuclear(Penalty):
 
     def shrink(self, w: NDArray[Any], rate: float) -> None:
         """Soft threshold of the singular values by `rate` λ, in place."""
-        u, s, v = np.linalg.svd(w.astype(np.float64), full_matrices=False)
+        if w.dtype == np.float32:
+            self._shrink_by_gram(w if w.shape[0] >= w.shape[1] else w.T, rate)
+            return
+        u, s, v = np.linalg.svd(w, full_matrices=False)
         w[...] = (u * np.maximum(s - rate * self.strength, 0.0)) @ v
+
+    def _shrink_by_gram(self, w: NDArray[Any], rate: float) -> None:
+        """The same through the eigenvectors of WᵀW, several times as fast.
+
+        It finds singular values to 1e-8 of the largest, which is below the rounding of float32.
+        """
+        squares, v = np.linalg.eigh(w.T.astype(np.float64) @ w)
+        s = np.sqrt(np.maximum(squares, 0.0))
+        kept = np.maximum(1.0 - rate * self.strength / np.maximum(s, 1e-300), 0.0)
+        w[...] = w @ ((v * kept) @ v.T)
 
 
 PENALTIES: tuple[type[Penalty], ...] = (L1, L2, ElasticNet, L0, MaxNorm, Nuclear)

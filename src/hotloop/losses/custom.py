@@ -41,8 +41,8 @@ class Custom(Loss):
     -----
     The functions may be plain NumPy, or compiled with ``numba.njit``. They run once for each minibatch,
     between two parts of the compiled loop, which costs what the built-in losses do not: some ten
-    microseconds of Python a step (some hundred with several threads), and a second forward pass.
-    ``python benchmarks/peers.py --custom-loss`` measures it. `Trainer.save` refuses such a loss, since
+    microseconds of Python a step (some hundred with several threads), and a second forward pass; the
+    benchmark ``training.Options`` has the numbers. `Trainer.save` refuses such a loss, since
     files hold data, never code; save the model alone.
 
     Examples
