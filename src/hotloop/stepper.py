@@ -66,7 +66,7 @@ class Stepper:
         self._model, self._recipe = model, recipe
         self._groups = np.array(model.rate_groups)
         self._nuclear = [
-            (layer, model.parameters()[name], penalty)
+            (name, layer, penalty)
             for name, layer, penalty in model.penalties(recipe.penalty)
             if isinstance(penalty, Nuclear)
         ]
@@ -74,9 +74,13 @@ class Stepper:
         self._grad = aligned_zeros(size, model.dtype)
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
         self._average = aligned_zeros(0 if recipe.average is None else size, model.dtype)
-        # What training changes, and what a block started from, to go back to when it is not finite.
-        self._changing = (model.theta, self._state, self._average, model.running)
+        # What a block started from, to go back to when it is not finite.
         self._kept = tuple(np.empty_like(array) for array in self._changing)
+
+    @property
+    def _changing(self) -> tuple[NDArray[Any], ...]:
+        """What training changes. Looked up each time: the model of a copied trainer has memory of its own."""
+        return self._model.theta, self._state, self._average, self._model.running
 
     @property
     def state(self) -> NDArray[Any]:
@@ -95,7 +99,8 @@ class Stepper:
 
     def nuclear_value(self) -> float:
         """The value of the penalties that the compiled loop does not see."""
-        return sum(penalty.value(kernel) for _, kernel, penalty in self._nuclear)
+        kernels = self._model.parameters()
+        return sum(penalty.value(kernels[name]) for name, _, penalty in self._nuclear)
 
     def compile(self, net: Net, block: Block) -> None:
         """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
@@ -233,7 +238,8 @@ class Stepper:
     def _shrink(self, done: int) -> None:
         """Take the proximal step of the nuclear norm where one is due after `done` steps of the block."""
         now = self.steps_done + done
-        for layer, kernel, penalty in self._nuclear:
+        for name, layer, penalty in self._nuclear:
+            kernel = self._model.parameters()[name]
             if done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
                 since = np.arange(now - penalty.every, now)
                 rate = self.lr_factor * layer.lr_scale * self.optimizer.rates(since).sum()
