@@ -34,8 +34,8 @@ HAS_LIMIT = (L0_CODE, MAX_NORM)
 """Codes that the training loop keeps after each step."""
 
 HALVINGS = 2200
-"""At most, of the interval in which `keep_largest` looks for its threshold: enough from the largest
-float64 to the smallest. It ends as soon as no number lies between, after some 30 in float32, 60 in float64."""
+"""At most, of the interval in which `keep_largest` looks for its threshold: enough from the largest float64
+to the smallest. It ends as soon as no number lies between, after some 30 in float32, 60 in float64."""
 LARGEST = 1e30
 
 
