@@ -155,16 +155,16 @@ def test_a_divergence_leaves_the_average_from_just_before(average, at, monkeypat
 
     def trained(rate):
         optimizer = hl.SGD(lambda steps: np.where(steps == at, rate, 0.05), momentum=0.5)
-        return trainer_of(average, optimizer=optimizer)
+        return trainer_of(average, optimizer=optimizer, dtype="float32")
 
-    failing, well, watch = trained(np.inf), trained(0.05), Watch()
+    failing, well, watch = trained(1e300), trained(0.05), Watch()  # 1e300 is ∞ in float32
     with pytest.raises(DivergenceError):
         failing.fit(X, Y, epochs=6)
     assert failing.step == at
     with monkeypatch.context() as context:
         context.setattr("hotloop.session.BLOCK_SECONDS", 1e-12)
         well.fit(X, Y, epochs=6, callbacks=watch)
-    start = trainer_of().model.theta, np.zeros_like(failing.model.theta)
+    start = trainer_of(dtype="float32").model.theta, np.zeros_like(failing.model.theta)
     theta, expected = watch.seen[at - 1] if at else start
     np.testing.assert_array_equal(failing.model.theta, theta)
     np.testing.assert_array_equal(failing.stepper.average, expected)

@@ -76,7 +76,8 @@ def test_20_steps_are_those_of_pytorch(clip, strength, optimizer):
     peer = torch.nn.Sequential(first, norm, torch.nn.PReLU(8), last).double()
     ordered = {
         "dense_0/kernel": first.weight, "batchnorm_0/gamma": norm.weight,
-        "batchnorm_0/beta": norm.bias, "activation_0/slope": peer[2].weight, "dense_1/kernel": last.weight, "dense_1/bias": last.bias,
+        "batchnorm_0/beta": norm.bias, "activation_0/slope": peer[2].weight,
+        "dense_1/kernel": last.weight, "dense_1/bias": last.bias,
     }  # fmt: skip
     assert list(ordered) == list(model.parameters())
     with torch.no_grad():

@@ -28,6 +28,9 @@ def r2(y: NDArray[Any], outputs: NDArray[Any]) -> float:
 METRICS: dict[str, Metric] = {"r2": r2}
 """Public name → function of (y, outputs)."""
 
+TAKEN = ("loss", "accuracy")
+"""Names of columns that are there without metrics."""
+
 
 def check_metrics(metrics: Any) -> dict[str, Metric]:
     """`metrics` as {name of a column: function}; names of our own, or a mapping with the user's."""
@@ -51,4 +54,6 @@ def check_metrics(metrics: Any) -> dict[str, Metric]:
             )
         if not isinstance(name, str) or not callable(function):
             raise InvalidTypeError(f"metrics: expected {{name: function}}, got {name!r}: {function!r}")
+        if name in TAKEN:
+            raise InvalidValueError(f"metrics: the column 'val_{name}' is there already; choose another name")
     return dict(pairs)
