@@ -513,3 +513,79 @@ def perceptron(start, X, labels, steps, orders):
     if perceptron_errors(w, X, labels, steps) < perceptron_errors(pocket, X, labels, steps):
         pocket = w
     return after, mistakes, pocket
+
+
+# Penalties and limits on a kernel w, clipping, averages. `p` is the description.
+
+
+def penalty_numbers(p):
+    """(λ₁, λ₂) of λ₁ Σ|w| + ½ λ₂ Σw²; zeros for what is not of this form."""
+    return {
+        "L1": lambda: (p.strength, 0.0),
+        "L2": lambda: (0.0, p.strength),
+        "ElasticNet": lambda: (p.strength, p.strength * p.beta),
+    }.get(type(p).__name__, lambda: (0.0, 0.0))()
+
+
+def penalty_value(p, w):
+    """What the penalty adds to the loss; 0 for a limit."""
+    if type(p).__name__ == "Nuclear":
+        return p.strength * np.linalg.svd(w, compute_uv=False).sum()
+    l1, l2 = penalty_numbers(p)
+    return l1 * np.abs(w).sum() + l2 * (w**2).sum() / 2
+
+
+def penalty_gradient(p, w):
+    """A (sub)gradient of it."""
+    if type(p).__name__ == "Nuclear":
+        u, _, v = np.linalg.svd(w, full_matrices=False)
+        return p.strength * u @ v
+    l1, l2 = penalty_numbers(p)
+    return l1 * np.sign(w) + l2 * w
+
+
+def is_proximal(p):
+    """Whether |w| or σ acts after the step, not in the gradient."""
+    return type(p).__name__ == "Nuclear" or getattr(p, "proximal", False)
+
+
+def after_step(p, w, rates):
+    """The kernel after the penalty's or the limit's part of a step; `rates` are those of all steps so far."""
+    kind = type(p).__name__
+    if kind == "L0":
+        return keep_largest(w, p.k)
+    if kind == "MaxNorm":
+        return limit_norms(w, p.limit)
+    if kind == "Nuclear":
+        return shrink_rank(w, p.strength * sum(rates[-p.every :])) if len(rates) % p.every == 0 else w
+    return soft_threshold(w, rates[-1] * penalty_numbers(p)[0]) if is_proximal(p) else w
+
+
+def keep_largest(w, k):
+    """All but the k largest |w| are 0; of equal ones the first stay."""
+    kept = np.zeros(w.size, bool)
+    kept[np.argsort(-np.abs(w.ravel()), kind="stable")[:k]] = True
+    return np.where(kept.reshape(w.shape), w, 0)
+
+
+def limit_norms(w, limit):
+    norms = np.linalg.norm(w, axis=0)
+    return np.where(norms > limit, w * (limit / np.where(norms > limit, norms, 1)), w)
+
+
+def shrink_rank(w, amount):
+    """Soft threshold of the singular values."""
+    u, s, v = np.linalg.svd(w, full_matrices=False)
+    return u @ np.diag(np.maximum(s - amount, 0)) @ v
+
+
+def clip_norm(g, most):
+    return g * min(1, most / np.linalg.norm(g))
+
+
+def ema(path, decay):
+    """Of the rows of `path` (steps, θ.size), beginning with a copy of the first."""
+    average = path[0]
+    for theta in path[1:]:
+        average = decay * average + (1 - decay) * theta
+    return average

@@ -116,6 +116,7 @@ def run(loss, outputs, targets):
     loss = LOSSES[loss] if isinstance(loss, str) else loss
     targets = targets.astype(outputs.dtype)
     criterion = criterion_of(loss, outputs.dtype)
+    outputs, targets = np.ascontiguousarray(outputs), np.ascontiguousarray(targets)
     delta, found = np.full_like(outputs, np.nan), np.empty(len(outputs))
     for i in range(len(outputs)):
         found[i] = loss_of_row(criterion, outputs[i], targets[i], delta[i])

@@ -26,10 +26,12 @@ from helpers import (
     loss_and_gradient,
     net,
     python,
+    refuses,
     row_losses,
     values,
 )
 from hotloop.errors import DivergenceError
+from hotloop.losses import LOSSES
 
 MEGABYTE = 1 << 20
 DATA = {"softmax_cross_entropy": classes(203), "mse": values(203, outputs=3)}
@@ -690,3 +692,99 @@ def test_weights_that_are_not_finite_hit_nothing():
     found = trainer.evaluate(np.ones((4, 2)), np.arange(4) % 3)
     assert np.isnan(found["loss"])
     assert found["accuracy"] == 0
+
+
+# Schedules in epochs.
+
+IN_EPOCHS = {
+    "cosine": hl.Cosine(0.1, epochs=3),
+    "warmup and cosine": hl.Warmup(epochs=1, then=hl.Cosine(0.1, epochs=4)),
+    "half an epoch": hl.Step(0.1, gamma=0.5, epochs=0.5),
+    "one cycle": hl.OneCycle(0.1, epochs=5),
+}
+each_schedule = pytest.mark.parametrize("schedule", IN_EPOCHS.values(), ids=IN_EPOCHS)
+
+
+@each_schedule
+@pytest.mark.parametrize("make", [hl.SGD, hl.Adam, hl.ScheduleFreeSGD])
+def test_a_schedule_in_epochs_is_the_same_in_steps(schedule, make):
+    X, y = DATA["softmax_cross_entropy"]
+    in_epochs, in_steps = (
+        trainer_of(optimizer=make(lr)) for lr in (schedule, schedule.in_steps(BATCHES))
+    )  # fmt: skip
+    for trainer in (in_epochs, in_steps):
+        trainer.fit(X, y, epochs=5)
+    np.testing.assert_array_equal(in_epochs.model.theta, in_steps.model.theta)
+    assert dict(in_epochs.history) == dict(in_steps.history)
+    ends = schedule.in_steps(BATCHES)(np.arange(BATCHES - 1, 5 * BATCHES, BATCHES))
+    np.testing.assert_array_equal(in_epochs.history["lr"], ends)
+    assert in_epochs.optimizer.lr == schedule
+
+
+@each_schedule
+def test_a_schedule_in_epochs_is_saved_and_goes_on(schedule, tmp_path):
+    X, y = DATA["softmax_cross_entropy"]
+    whole, first = (trainer_of(optimizer=hl.SGD(schedule)) for _ in range(2))
+    whole.fit(X, y, epochs=5)
+    first.fit(X, y, epochs=2)
+    first.save(tmp_path / "training")
+    second = hl.Trainer.load(tmp_path / "training")
+    assert second.optimizer.lr == schedule
+    second.fit(X, y, epochs=3)
+    np.testing.assert_array_equal(second.model.theta, whole.model.theta)
+    assert dict(second.history) == dict(whole.history)
+
+
+# Losses that include an activation.
+
+INCLUDED = {
+    "softmax_cross_entropy": "softmax",
+    "kl_divergence": "softmax",
+    "sigmoid_cross_entropy": "sigmoid",
+}
+
+
+@pytest.mark.parametrize(("loss", "activation"), INCLUDED.items(), ids=INCLUDED)
+@pytest.mark.parametrize("as_layer", [False, True], ids=["of the layer", "a layer of its own"])
+@pytest.mark.parametrize("make", [hl.Trainer, hl.Objective], ids=lambda make: make.__name__)
+def test_an_activation_that_the_loss_includes_is_refused(loss, activation, as_layer, make):
+    def made(loss, activation):
+        last = [hl.Dense(3), hl.Activation(activation)] if as_layer else [hl.Dense(3, activation)]
+        model = hl.Sequential([hl.Dense(8, activation), *last], input_dim=4)
+        data = () if make is hl.Trainer else (np.ones((2, 4)), np.full((2, 3), 1 / 3))
+        return make(model, *data, loss=loss)
+
+    with refuses(ValueError, "loss") as caught:
+        made(loss, activation)
+    assert repr(loss) in str(caught.value)
+    assert activation in str(caught.value)
+    with refuses(ValueError, "loss"):
+        made(type(LOSSES[loss])(), activation)
+    made(loss, "tanh")
+    made("mse", activation)
+
+
+# Copies.
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))])
+@pytest.mark.parametrize("average", [None, hl.EMA(0.9)])
+def test_a_copied_trainer_returns_to_its_own_weights(duplicate, average):
+    """What a divergence goes back to must be the copy's, not the original's."""
+    X, y = DATA["mse"]
+    layers = [hl.Dense(8), hl.BatchNorm(), hl.Dense(3)]
+    model = hl.Sequential(layers, input_dim=4, dtype="float32")
+    trainer = trainer_of("mse", model=model, average=average)
+    trainer.fit(X, y, epochs=2)
+    other = duplicate(trainer)
+    before = [array.copy() for array in (other.model.theta, other.model.running, other.stepper.average)]
+    with pytest.raises(DivergenceError):
+        other.fit(X, y * 1e30, epochs=1)
+    for array, expected in zip(
+        (other.model.theta, other.model.running, other.stepper.average), before, strict=True
+    ):
+        np.testing.assert_array_equal(array, expected)
+    for one in (trainer, other):
+        one.fit(X, y, epochs=2)
+    np.testing.assert_array_equal(other.model.theta, trainer.model.theta)
+    np.testing.assert_array_equal(other.model.running, trainer.model.running)

@@ -86,7 +86,8 @@ class SWA(Average):
     Notes
     -----
     Izmailov et al., "Averaging weights leads to wider optima and better generalization" (2018),
-    algorithm 1; use a constant or slowly falling rate. The running statistics of batch normalisation
+    algorithm 1; use a constant or slowly falling rate. Epochs are counted in steps, of those that the
+    running fit has in each: an epoch cut off by `TimeBudget` shifts the times. The running statistics of batch normalisation
     are those of the model, not of the average.
 
     Examples

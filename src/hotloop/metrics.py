@@ -18,7 +18,12 @@ def r2(y: NDArray[Any], outputs: NDArray[Any]) -> float:
 
     As scikit-learn's ``r2_score``; NaN where the targets are all alike.
     """
-    y = np.asarray(y, np.float64).reshape(outputs.shape)
+    y = np.asarray(y, np.float64)
+    if y.size != outputs.size:
+        raise InvalidValueError(
+            f"metrics: 'r2' is of values, one for each of the {outputs.shape[1]} outputs; y has shape {y.shape}"
+        )
+    y = y.reshape(outputs.shape)
     residual = np.square(y - outputs).sum(axis=0)
     spread = np.square(y - y.mean(axis=0)).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -27,6 +32,9 @@ def r2(y: NDArray[Any], outputs: NDArray[Any]) -> float:
 
 METRICS: dict[str, Metric] = {"r2": r2}
 """Public name → function of (y, outputs)."""
+
+TAKEN = ("loss", "accuracy")
+"""Names of columns that are there without metrics."""
 
 
 def check_metrics(metrics: Any) -> dict[str, Metric]:
@@ -51,4 +59,6 @@ def check_metrics(metrics: Any) -> dict[str, Metric]:
             )
         if not isinstance(name, str) or not callable(function):
             raise InvalidTypeError(f"metrics: expected {{name: function}}, got {name!r}: {function!r}")
+        if name in TAKEN:
+            raise InvalidValueError(f"metrics: the column 'val_{name}' is there already; choose another name")
     return dict(pairs)

@@ -30,7 +30,7 @@ from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.files import TensorFile, read_tensors, write_tensors
 from hotloop.initializers import initial_values
-from hotloop.layers import Dense, Layer, Standardize, layer_from_dict
+from hotloop.layers import Dense, Dropout, Layer, Standardize, layer_from_dict
 from hotloop.penalties import Penalty, PenaltyTerm
 
 __all__ = ["Sequential"]
@@ -232,8 +232,9 @@ class Sequential:
 
     @property
     def output_activation(self) -> str:
-        """Name of what the last layer ends with."""
-        return getattr(self.layers[-1], "activation", getattr(self.layers[-1], "name", "identity"))
+        """Name of what the last layer ends with; dropout aside, which is not there in prediction."""
+        last = [layer for layer in self.layers if not isinstance(layer, Dropout)] or [self.layers[0]]
+        return getattr(last[-1], "activation", getattr(last[-1], "name", "identity"))
 
     def bind(self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None) -> Net:
         """The network's table and fresh memory for batches of `capacity` rows, for the kernels.

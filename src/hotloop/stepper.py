@@ -44,7 +44,9 @@ class _Plan:
     average_rates: NDArray[np.float64]  # (steps,)
 
     def part(self, lo: int, hi: int) -> "_Plan":
-        return _Plan(self.scalars[:, lo:hi], self.rates[:, lo:hi], self.average_rates[lo:hi])
+        # Contiguous: other layouts would compile the loop again.
+        scalars, rates = self.scalars[:, lo:hi], self.rates[:, lo:hi]
+        return _Plan(np.ascontiguousarray(scalars), np.ascontiguousarray(rates), self.average_rates[lo:hi])
 
 
 class Stepper:
@@ -67,7 +69,7 @@ class Stepper:
         self._model, self._recipe = model, recipe
         self._groups = np.array(model.rate_groups)
         self._nuclear = [
-            (layer, model.parameters()[name], penalty)
+            (name, layer, penalty)
             for name, layer, penalty in model.penalties(recipe.penalty)
             if isinstance(penalty, Nuclear)
         ]
@@ -75,13 +77,14 @@ class Stepper:
         self._grad = aligned_zeros(size, model.dtype)
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
         self._average = aligned_zeros(0 if recipe.average is None else size, model.dtype)
-        self._criterion = criterion_of(recipe.loss, model.dtype)
         self._hyper = np.array(recipe.optimizer.hyper(), np.float64)
-        arguments = (0, self._hyper, np.empty(1), self._state, model.theta, self._grad, 0, 0)
-        self._address = address_of(recipe.optimizer.kernel(), arguments)
-        # What training changes, and what a block started from, to go back to when it is not finite.
-        self._changing = (model.theta, self._state, self._average, model.running)
+        # What a block started from, to go back to when it is not finite.
         self._kept = tuple(np.empty_like(array) for array in self._changing)
+
+    @property
+    def _changing(self) -> tuple[NDArray[Any], ...]:
+        """What training changes. Looked up each time: the model of a copied trainer has memory of its own."""
+        return self._model.theta, self._state, self._average, self._model.running
 
     @property
     def state(self) -> NDArray[Any]:
@@ -100,7 +103,8 @@ class Stepper:
 
     def nuclear_value(self) -> float:
         """The value of the penalties that the compiled loop does not see."""
-        return sum(penalty.value(kernel) for _, kernel, penalty in self._nuclear)
+        kernels = self._model.parameters()
+        return sum(penalty.value(kernels[name]) for name, _, penalty in self._nuclear)
 
     def compile(self, net: Net, block: Block) -> None:
         """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
@@ -209,9 +213,12 @@ class Stepper:
         sums: NDArray[np.float64],
     ) -> int:  # fmt: skip
         recipe, theta = self._recipe, self._model.theta
+        # Addresses hold in this process alone, and a trainer may be pickled: they are asked for each time.
+        family_arguments = (0, self._hyper, np.empty(1), self._state, theta, self._grad, 0, 0)
+        criterion = criterion_of(recipe.loss, theta.dtype)
         mode = Mode(1, recipe.seed, self.steps_done + first)
         update = Update(
-            address=self._address,
+            address=address_of(recipe.optimizer.kernel(), family_arguments),
             code=recipe.optimizer.code,
             hyper=self._hyper,
             scalars=plan.scalars,
@@ -225,7 +232,7 @@ class Stepper:
         )
         part = with_own_loss(recipe.loss, net, part, theta, batch_size, mode, team)
         arguments = (update, theta, self._grad, batch_size, mode, sums)
-        return int(team.run(train_block, net, part, self._criterion, *arguments))
+        return int(team.run(train_block, net, part, criterion, *arguments))
 
     def _next_stop(self, done: int, n_steps: int) -> int:
         """The step before which Python has something to do, or the end of the block."""
@@ -237,7 +244,8 @@ class Stepper:
     def _shrink(self, done: int) -> None:
         """Take the proximal step of the nuclear norm where one is due after `done` steps of the block."""
         now = self.steps_done + done
-        for layer, kernel, penalty in self._nuclear:
+        for name, layer, penalty in self._nuclear:
+            kernel = self._model.parameters()[name]
             if done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
                 since = np.arange(now - penalty.every, now)
                 rate = self.lr_factor * layer.lr_scale * self.optimizer.rates(since).sum()

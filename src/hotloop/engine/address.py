@@ -37,6 +37,9 @@ def _address_of(kernel: Any, kinds: tuple[Any, ...]) -> int:
 
 def _caller(result: Any) -> Any:
     def typed(typing_context, address, arguments):
+        if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in arguments.types):
+            return None  # the callee was compiled for contiguous arrays
+
         def codegen(context, builder, signature, values):
             kinds = [types.unliteral(kind) for kind in arguments.types]
             convention = context.call_conv

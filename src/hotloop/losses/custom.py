@@ -92,7 +92,11 @@ class Custom(Loss):
     def _call(
         self, field: str, outputs: NDArray[Any], targets: NDArray[Any], shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        found = np.asarray(getattr(self, field)(outputs, targets))
+        returned = getattr(self, field)(outputs, targets)
+        try:
+            found = np.asarray(returned)
+        except ValueError:  # ragged
+            found = np.empty(0, object)
         if found.dtype.kind not in "iuf":
             raise InvalidTypeError(f"loss.{field}: must return numbers, returned {found.dtype}")
         if found.shape != shape:
