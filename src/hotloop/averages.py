@@ -87,8 +87,8 @@ class SWA(Average):
     -----
     Izmailov et al., "Averaging weights leads to wider optima and better generalization" (2018),
     algorithm 1; use a constant or slowly falling rate. Epochs are counted in steps, of those that the
-    running fit has in each: an epoch cut off by `TimeBudget` shifts the times. The running statistics of batch normalisation
-    are those of the model, not of the average.
+    running fit has in each: an epoch cut off by `TimeBudget` shifts the times. The running statistics
+    of batch normalisation are those of the model, not of the average.
 
     Examples
     --------

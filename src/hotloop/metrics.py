@@ -21,7 +21,8 @@ def r2(y: NDArray[Any], outputs: NDArray[Any]) -> float:
     y = np.asarray(y, np.float64)
     if y.size != outputs.size:
         raise InvalidValueError(
-            f"metrics: 'r2' is of values, one for each of the {outputs.shape[1]} outputs; y has shape {y.shape}"
+            f"metrics: 'r2' is of values, one for each of the {outputs.shape[1]} outputs; "
+            f"y has shape {y.shape}"
         )
     y = y.reshape(outputs.shape)
     residual = np.square(y - outputs).sum(axis=0)

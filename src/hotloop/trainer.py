@@ -235,9 +235,10 @@ class Trainer:
         -------
         History
             ``trainer.history``: all epochs of this trainer. "loss" is the mean over the minibatches of an
-            epoch as they were trained on (of `Nuclear` the value at its end). With a penalty it is the sum of "data_loss" and "penalty";
-            "val_loss" has no penalty, so compare it with "data_loss". "lr" is the rate of the last step,
-            and "gradient_norm", where it is clipped or watched, the mean over the steps.
+            epoch as they were trained on. With a penalty it is the sum of "data_loss" and "penalty" (of
+            `Nuclear` the value at the epoch's end); "val_loss" has no penalty, so compare it with
+            "data_loss". "lr" is the rate of the last step, and "gradient_norm", where it is clipped or
+            watched, the mean over the steps.
 
         Raises
         ------
