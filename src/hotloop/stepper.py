@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hotloop.averages import Average
 from hotloop.custom import with_own_loss
 from hotloop.engine.loop import SUMS, Block, Update, train_block
-from hotloop.engine.table import Mode, Net, aligned_zeros
+from hotloop.engine.table import Mode, Net, aligned_zeros, mask_seed
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss
 from hotloop.optimizers import Optimizer
@@ -176,7 +176,8 @@ class Stepper:
             array[...] = kept
 
     def _is_finite(self) -> bool:
-        return bool(np.isfinite(self._model.theta).all())
+        model = self._model
+        return bool(np.isfinite(model.theta).all() and np.isfinite(model.running).all())
 
     def _run(
         self, net: Net, block: Block, plan: _Plan, batch_size: int, team: Team
@@ -204,7 +205,7 @@ class Stepper:
         sums: NDArray[np.float64],
     ) -> int:  # fmt: skip
         recipe, theta = self._recipe, self._model.theta
-        mode = Mode(1, recipe.seed, self.steps_done + first)
+        mode = Mode(1, mask_seed(recipe.seed), self.steps_done + first)
         update = Update(
             code=recipe.optimizer.code,
             hyper=np.array(self.optimizer.hyper(), np.float64),
@@ -234,7 +235,7 @@ class Stepper:
         """Take the proximal step of the nuclear norm where one is due after `done` steps of the block."""
         now = self.steps_done + done
         for layer, kernel, penalty in self._nuclear:
-            if done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
+            if layer.lr_scale > 0 and done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
                 since = np.arange(now - penalty.every, now)
                 rate = self.lr_factor * layer.lr_scale * self.optimizer.rates(since).sum()
                 penalty.shrink(kernel, float(rate))
