@@ -589,3 +589,88 @@ def ema(path, decay):
     for theta in path[1:]:
         average = decay * average + (1 - decay) * theta
     return average
+
+
+# --- networks with batch normalisation and dropout --------------------------------------------------
+#
+# Masks come from a hash of (seed, step, row of the layer table, index), here in Python's own integers.
+
+MASK_32, MASK_64 = 2**32 - 1, 2**64 - 1
+
+
+def mix(z):
+    """The finaliser of SplitMix64."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK_64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK_64
+    return z ^ (z >> 31)
+
+
+def stream_key(seed, step, layer):
+    key = 0
+    for number in (seed, step, layer):
+        key = mix((key ^ number) + 0x9E3779B97F4A7C15 & MASK_64)
+    return key
+
+
+def random_bits(index, key):
+    """lowbias32, keyed with the low half before its rounds and with the high half between them."""
+    low, high = key & MASK_32, key >> 32
+    h = (index + low) & MASK_32
+    h = (h ^ (h >> 16)) * 0x7FEB352D & MASK_32
+    h ^= high
+    h = (h ^ (h >> 15)) * 0x846CA68B & MASK_32
+    return h ^ (h >> 16)
+
+
+def dropout_mask(n, rate, seed, step, layer):
+    """Which of n numbers stay, (n,) of bool."""
+    key = stream_key(seed, step, layer)
+    return np.array([random_bits(i, key) >= int(rate * 2**32) for i in range(n)])
+
+
+def softmax(z):
+    return np.exp(_log_softmax(z))
+
+
+def network_forward(model, X, training=False, seed=0, step=0, running=None):
+    """(outputs, running statistics by name) of one batch; those given, or the model's, are left alone."""
+    theta = {name: np.array(value, np.float64) for name, value in model.parameters().items()}
+    running = {name: np.array(value, np.float64) for name, value in (running or model.buffers()).items()}
+    values, row, seen = np.asarray(X, np.float64), 0, {}
+    for layer in model.layers:
+        kind = type(layer).__name__
+        name = f"{kind.lower()}_{seen.setdefault(kind, 0)}"
+        seen[kind] += 1
+        if kind == "Dense":
+            values = values @ theta[f"{name}/kernel"] + theta.get(f"{name}/bias", 0.0)
+            if layer.activation != "identity":
+                row += 1
+        elif kind == "BatchNorm":
+            mean, variance = running[f"{name}/mean"], running[f"{name}/variance"]
+            if training and len(values) > 1:
+                keep, batch = layer.momentum, (values.mean(axis=0), values.var(axis=0))
+                unbiased = values.var(axis=0, ddof=1)
+                running[f"{name}/mean"] = keep * mean + (1 - keep) * batch[0]
+                running[f"{name}/variance"] = keep * variance + (1 - keep) * unbiased
+                mean, variance = batch
+            values = (values - mean) / np.sqrt(variance + layer.eps)
+            values = values * theta[f"{name}/gamma"] + theta[f"{name}/beta"]
+        elif kind == "Dropout" and training:
+            kept = dropout_mask(values.size, layer.rate, seed, step, row).reshape(values.shape)
+            values = np.where(kept, values / (1 - layer.rate), 0.0)
+        elif kind == "Standardize":
+            values = (values - running[f"{name}/mean"]) / running[f"{name}/deviation"]
+        activation = {"Dense": "activation", "Activation": "name"}.get(kind)
+        values = (
+            _activated(values, getattr(layer, activation), theta.get(f"{name}/slope"))
+            if activation
+            else values
+        )
+        row += 1
+    return values, running
+
+
+def _activated(z, name, slopes):
+    if name == "prelu":
+        return np.where(z > 0, z, slopes * z)
+    return softmax(z) if name == "softmax" else ACTIVATIONS[name][0](z)

@@ -9,7 +9,7 @@ from hotloop._checks import check_dtype, check_flag, check_integer, check_vector
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
 from hotloop.engine.loop import evaluate_block, gradient_block, penalty_block
-from hotloop.engine.table import PREDICTION, Mode, aligned_zeros
+from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, aligned_zeros, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.losses import Loss, check_loss, criterion_of
@@ -100,8 +100,11 @@ class Objective:
         batch = min(self.batch_size, n)
         per_block = max(1, BLOCK_BYTES // (self._samples.row_bytes(model.dtype) * batch)) * batch
         self._net = model.bind(batch, self.n_threads, None if penalty is None else penalty.term())
-        if self.training:  # what follows the batches is a copy: the model stays as it is
+        if self.training:
+            # The running statistics stay those of the model: a function remembers no earlier call, and
+            # its gradient does not go through them where a last batch of one row is normalised by them.
             self._net = self._net._replace(running=model.running.copy())
+            self._net.options[self._net.table[:, OP] == BATCH_NORM, MOMENTUM] = 1.0
         self._block = self._samples.empty_block(min(per_block, n), model.dtype)
         self._theta = aligned_zeros(self.size, model.dtype)
         self._grad = aligned_zeros(self.size, model.dtype)
@@ -174,10 +177,12 @@ class Objective:
     def _run(self, theta: Any, kernel: Any, outputs: tuple[NDArray[Any], ...]) -> float:
         """Stage the data block by block and let `kernel` add to `outputs`; the mean loss."""
         self._theta[:] = check_vector(theta, "theta", self.size, self.model.dtype)
+        if self.training:
+            self._net.running[:] = self.model.running
         n, rows = len(self._samples), len(self._block.weights)
         batch, scale = len(self._net.row_loss), 1.0 / self._samples.total_weight
         factors = (scale,) if outputs else ()
-        mode = Mode(1, self.seed, 0) if self.training else PREDICTION
+        mode = Mode(1, mask_seed(self.seed), 0) if self.training else PREDICTION
         sums, criterion = np.zeros(2), criterion_of(self.loss, self.model.dtype)
         with Team(self.n_threads) as team:
             for first in range(0, n, rows):

@@ -207,9 +207,14 @@ class Sequential:
             raise InvalidValueError("model: has no hl.Standardize() layer; make it the first of the layers")
         features = check_features(X, "X", self.input_dim, self.dtype)
         mean, deviation = column_statistics(features, self.uint8_scale)
+        # A constant's deviation is the rounding of its mean, or of its values to the model's dtype; one
+        # that is no normal number of the dtype would divide by 0.
+        float_info = np.finfo(self.dtype)
+        rounding = max(len(features) * np.finfo(np.float64).eps, float(float_info.eps)) * np.abs(mean)
+        varies = deviation > np.maximum(rounding, float(float_info.tiny))
         kept = self.buffers()
         kept["standardize_0/mean"][:] = mean
-        kept["standardize_0/deviation"][:] = np.where(deviation > 0, deviation, 1.0)
+        kept["standardize_0/deviation"][:] = np.where(varies, deviation, 1.0)
         kept["standardize_0/rows"][:] = len(features)
 
     def check_trainable(self) -> None:

@@ -12,7 +12,7 @@ from hotloop.averages import Average
 from hotloop.custom import with_own_loss
 from hotloop.engine.address import address_of
 from hotloop.engine.loop import SUMS, Block, Update, train_block
-from hotloop.engine.table import Mode, Net, aligned_zeros
+from hotloop.engine.table import Mode, Net, aligned_zeros, mask_seed
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
@@ -185,7 +185,8 @@ class Stepper:
             array[...] = kept
 
     def _is_finite(self) -> bool:
-        return bool(np.isfinite(self._model.theta).all())
+        model = self._model
+        return bool(np.isfinite(model.theta).all() and np.isfinite(model.running).all())
 
     def _run(
         self, net: Net, block: Block, plan: _Plan, batch_size: int, team: Team
@@ -216,7 +217,7 @@ class Stepper:
         # Addresses hold in this process alone, and a trainer may be pickled: they are asked for each time.
         family_arguments = (0, self._hyper, np.empty(1), self._state, theta, self._grad, 0, 0)
         criterion = criterion_of(recipe.loss, theta.dtype)
-        mode = Mode(1, recipe.seed, self.steps_done + first)
+        mode = Mode(1, mask_seed(recipe.seed), self.steps_done + first)
         update = Update(
             address=address_of(recipe.optimizer.kernel(), family_arguments),
             code=recipe.optimizer.code,
@@ -246,7 +247,7 @@ class Stepper:
         now = self.steps_done + done
         for name, layer, penalty in self._nuclear:
             kernel = self._model.parameters()[name]
-            if done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
+            if layer.lr_scale > 0 and done > 0 and now % penalty.every == 0 and np.isfinite(kernel).all():
                 since = np.arange(now - penalty.every, now)
                 rate = self.lr_factor * layer.lr_scale * self.optimizer.rates(since).sum()
                 penalty.shrink(kernel, float(rate))

@@ -31,6 +31,7 @@ __all__ = [
     "aligned_zeros",
     "bind",
     "buffer_offsets",
+    "mask_seed",
     "rate_groups",
     "theta_offsets",
 ]
@@ -167,6 +168,13 @@ class Mode(NamedTuple):
 PREDICTION = Mode(0, 0, 0)
 
 
+def mask_seed(seed: int) -> int:
+    """A seed of any size as the kernels take it: itself below 2⁶³, else folded."""
+    while seed >> 63:
+        seed = (seed & (2**63 - 1)) ^ (seed >> 63)
+    return seed
+
+
 def theta_offsets(operations: list[Operation]) -> list[tuple[Parameter, int]]:
     """Every parameter with its offset into θ, in order: the one source of offsets."""
     offsets, size = [], 0
@@ -218,7 +226,8 @@ def bind(
         term = operation.penalty or penalty
         if operation.op == DENSE:
             row[PARTIAL], kernel_rows = kernel_rows, kernel_rows + operation.n_in
-            if term is not None:
+            frozen = operation.lr_scale == 0 and term is not None and term.code in HAS_LIMIT
+            if term is not None and not frozen:
                 row[PENALTY], numbers[LIMIT:] = term.code, term.options
                 terms.append(term.code)
         row[VALUE], size = size, size + _padded(capacity * operation.n_out, dtype)

@@ -162,7 +162,8 @@ def rprop_step(theta, grad, before, size, first, down, up, least, largest):
         g, eta = grad[i], size[i] + start
         same = g * before[i]
         eta *= grow if same > ZERO else (shrink if same < ZERO else ONE)
-        eta = min(max(eta, low), high)
+        # A size of 0 is that of frozen weights; all others are kept in their limits.
+        eta = min(max(eta, low if eta > ZERO else ZERO), high)
         g = ZERO if same < ZERO else g
         theta[i] -= sign(g) * eta
         before[i], size[i] = g, eta

@@ -1,0 +1,132 @@
+"""The counter-based generator: held to Python's integers, and to what random bits should look like."""
+
+import numpy as np
+import pytest
+
+import reference
+from hotloop._jit import COMPILED, kernel
+from hotloop.engine.pointwise import drop
+from hotloop.engine.random import mix, random_bits, stream_key
+from hotloop.engine.table import PREDICTION, Mode, mask_seed
+
+pytestmark = pytest.mark.kernels
+
+N = 20_000 if COMPILED else 1_000
+LOW_HALF, S32 = np.uint64(2**32 - 1), np.uint64(32)
+
+
+@kernel
+def fill_bits(out, start, seed, step, layer):
+    key = stream_key(seed, step, layer)
+    low, high = np.uint32(key & LOW_HALF), np.uint32(key >> S32)
+    for i in range(len(out)):
+        out[i] = random_bits(start + i, low, high)
+
+
+def bits(seed=0, step=0, layer=0, start=0, n=N):
+    out = np.empty(n, np.uint32)
+    fill_bits(out, start, seed, step, layer)
+    return out
+
+
+def mask(rate, mode, layer=0, start=0, n=N, dtype=np.float64):
+    out = np.empty(n, dtype)
+    drop(np.ones(n, dtype), out, start, rate, mode, layer)
+    return out
+
+
+STREAMS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**31, 2**33 + 1, 7), (2**63 - 1, 12345, 40)]
+
+
+def independent(one, other):
+    """Two streams of bits: every pair of a bit here and a bit there, and the numbers, uncorrelated.
+
+    Beyond 5.5 standard errors is an event of less than 1 in 10⁷ for each of the 1,025 numbers.
+    """
+    limit = 5.5 / np.sqrt(len(one))
+    a, b = (2.0 * np.unpackbits(x.view(np.uint8)).reshape(len(x), 32) - 1 for x in (one, other))
+    assert np.abs(a.T @ b / len(a)).max() < limit
+    assert abs(np.corrcoef(one, other)[0, 1]) < limit
+
+
+@pytest.mark.parametrize("z", [0, 1, 2**32, 2**63, 2**64 - 1, 0x9E3779B97F4A7C15])
+def test_the_mixer_is_that_of_integers(z):
+    assert int(mix(np.uint64(z))) == reference.mix(z)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_keys_and_bits_are_those_of_integers(stream):
+    key = reference.stream_key(*stream)
+    assert int(stream_key(*stream)) == key
+    for start in (0, 1000, 2**32 - 5):  # indices count modulo 2³²
+        expected = [reference.random_bits(start + i, key) for i in range(50)]
+        np.testing.assert_array_equal(bits(*stream, start=start, n=50), expected)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_bits_look_uniform(stream):
+    found = bits(*stream)
+    cells = np.bincount(found >> np.uint32(26), minlength=64)
+    chi_square = ((cells - N / 64) ** 2 / (N / 64)).sum()
+    assert 63 - 5 * np.sqrt(126) < chi_square < 63 + 5 * np.sqrt(126)
+    shares = np.unpackbits(found.view(np.uint8)).reshape(N, 32).mean(axis=0)
+    assert np.abs(shares - 0.5).max() < 5 * 0.5 / np.sqrt(N)
+
+
+@pytest.mark.parametrize("lag", [1, 2, 64, 300])
+def test_neighbouring_indices_are_independent(lag):
+    found = bits(seed=5)
+    independent(found[:-lag], found[lag:])
+
+
+@pytest.mark.parametrize("other", [(4, 2, 2), (3, 3, 2), (3, 2, 3), (2, 3, 2), (3, 2, 2 + 2**32)])
+def test_seeds_steps_and_layers_are_independent(other):
+    independent(bits(3, 2, 2), bits(*other))
+
+
+def test_arguments_are_not_interchangeable():
+    assert len({int(stream_key(*a)) for a in [(1, 2, 3), (1, 3, 2), (2, 1, 3), (2, 3, 1), (3, 1, 2)]}) == 5
+
+
+def test_keys_do_not_collide():
+    keys = {int(stream_key(a, b, c)) for a in range(10) for b in range(10) for c in range(10)}
+    assert len(keys) == 1000
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.25, 0.5, 0.9])
+def test_the_share_that_is_kept_and_its_scale(rate, dtype):
+    found = mask(rate, Mode(1, 7, 3), dtype=dtype)
+    kept = found != 0
+    assert abs(kept.mean() - (1 - rate)) <= 5 * np.sqrt(rate * (1 - rate) / N)
+    np.testing.assert_array_equal(found[kept], dtype(1 / (1 - rate)))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-12, 0.3, 0.999])
+def test_the_mask_is_the_twins(rate):
+    found = mask(rate, Mode(1, 11, 12), layer=13, n=300)
+    np.testing.assert_array_equal(found != 0, reference.dropout_mask(300, rate, 11, 12, 13))
+
+
+def test_a_part_of_a_batch_has_its_part_of_the_mask():
+    whole = mask(0.5, Mode(1, 1, 1), n=200)
+    np.testing.assert_array_equal(mask(0.5, Mode(1, 1, 1), start=77, n=100), whole[77:177])
+
+
+def test_prediction_keeps_everything():
+    np.testing.assert_array_equal(mask(0.9, PREDICTION, n=50), 1)
+    np.testing.assert_array_equal(mask(0.9, Mode(0, 3, 4), n=50), 1)
+
+
+def test_what_is_dropped_is_zero_even_where_it_was_infinite():
+    x, out = np.full(100, np.inf), np.empty(100)
+    drop(x, out, 0, 0.5, Mode(1, 0, 0), 0)
+    np.testing.assert_array_equal(out[~reference.dropout_mask(100, 0.5, 0, 0, 0)], 0)
+
+
+def test_a_seed_of_any_size():
+    for seed in (0, 1, 2**63 - 1):
+        assert mask_seed(seed) == seed
+    large = [mask_seed(2**63), mask_seed(2**64 - 1), mask_seed(2**64), mask_seed(3**200)]
+    assert all(0 <= seed < 2**63 for seed in large)
+    assert len(set(large)) == len(large)
