@@ -1,10 +1,14 @@
 """`Objective` and `check_gradient`: L(θ) and its gradient against NumPy, PyTorch and differences."""
 
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import hotloop as hl
-from helpers import ACTIVATIONS, classes, loss_and_gradient, net, refuses, split, values
+from helpers import ACTIVATIONS, child_environment, classes, loss_and_gradient, net, refuses, split, values
 
 ROWS = 150
 DATA = {"softmax_cross_entropy": classes(ROWS), "mse": values(ROWS, outputs=3)}
@@ -259,3 +263,23 @@ def test_wrong_arguments_of_the_check_are_named(name, wrong):
     options, error = wrong
     with refuses(error, name):
         hl.check_gradient(**{"objective": objective_of()} | options)
+
+
+def test_a_pickled_objective_works_in_another_process(tmp_path):
+    """Rarer layers and losses are called by addresses, which another process does not have."""
+    X, y = values(n=30)
+    layers = [hl.Dense(5, "mish"), hl.BatchNorm(), hl.Dropout(0.3), hl.Activation("prelu"), hl.Dense(2)]
+    model = hl.Sequential(layers, input_dim=4, dtype="float64")
+    objective = hl.Objective(model, X, y, loss="huber", training=True)
+    value, gradient = objective.value_and_gradient(model.theta)
+    (tmp_path / "objective.pickle").write_bytes(pickle.dumps(objective))
+    code = (
+        "import pickle, pathlib, numpy as np, sys; folder = pathlib.Path(sys.argv[1]);"
+        "objective = pickle.loads((folder / 'objective.pickle').read_bytes());"
+        "value, gradient = objective.value_and_gradient(objective.model.theta);"
+        "np.save(folder / 'found.npy', np.append(gradient, value))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=child_environment(), check=True, timeout=300
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), np.append(gradient, value))

@@ -9,6 +9,7 @@ from hotloop._checks import check_dtype, check_flag, check_integer, check_vector
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
 from hotloop.engine.loop import evaluate_block, gradient_block, penalty_block
+from hotloop.engine.operations import link
 from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, aligned_zeros, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
@@ -111,6 +112,10 @@ class Objective:
         self._nuclear = [
             (name, found) for name, _, found in model.penalties(self.penalty) if isinstance(found, Nuclear)
         ]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        link(self._net)  # addresses of kernels hold in one process alone
 
     @property
     def size(self) -> int:
