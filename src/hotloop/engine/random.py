@@ -13,6 +13,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 S27, S30, S31, S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 HASH_1, HASH_2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+ALL_32 = 0xFFFFFFFF
 H15, H16 = np.uint32(15), np.uint32(16)
 
 
@@ -39,7 +40,7 @@ def random_bits(index, low, high):
     The hash "lowbias32" (Wellons, "Prospecting for hash functions", 2018), keyed before and between
     its rounds. In 32-bit integers, so that a loop over indices vectorises.
     """
-    h = np.uint32(np.uint32(index) + low)
+    h = np.uint32(np.uint32(index & ALL_32) + low)
     h = np.uint32(np.uint32(h ^ np.uint32(h >> H16)) * HASH_1)
     h = np.uint32(h ^ high)
     h = np.uint32(np.uint32(h ^ np.uint32(h >> H15)) * HASH_2)
