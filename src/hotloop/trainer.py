@@ -488,7 +488,7 @@ class Trainer:
         return self._means(totals) | self._details(totals, steps)
 
     def _order(self, n: int) -> NDArray[np.int64]:
-        """The order of the rows in the epoch to come: it follows (seed, epoch), so a resumed run repeats it."""
+        """The order of the rows in this epoch: it follows (seed, epoch), so a resumed run repeats it."""
         return np.random.default_rng([self.seed, self.epoch]).permutation(n)
 
     def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:

@@ -210,7 +210,8 @@ class MLP(BaseEstimator, ABC):
         n = task.X.shape[0]
         if self.batch_size != "auto" and self.batch_size > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                stacklevel=5,
             )
         if not grows or not hasattr(self, "_optimizer"):
             self._optimizer = Pace(float(self.learning_rate_init))
@@ -231,7 +232,9 @@ class MLP(BaseEstimator, ABC):
     def _scorer(self, task: Task) -> Callable[[Array, Array], float]:
         """The score of validation data, as a metric of the trainer."""
         if self.scoring is None:
-            return lambda _, outputs: self._score_of(task, outputs) if np.isfinite(outputs).all() else math.nan
+            return lambda _, outputs: (
+                self._score_of(task, outputs) if np.isfinite(outputs).all() else math.nan
+            )
         if not callable(self.scoring) and not isinstance(self.scoring, str):
             raise InvalidTypeError(f"scoring: expected a scorer or its name, got {self.scoring!r}")
         scorer = get_scorer(self.scoring)
@@ -250,7 +253,9 @@ class MLP(BaseEstimator, ABC):
         kernels = {name for name in self._model.parameters() if name.endswith("/kernel")}
 
         def report(theta: Array, value: float) -> float:
-            squares = sum(float(np.sum(w**2)) for name, w in self._model.views(theta).items() if name in kernels)
+            squares = sum(
+                float(np.sum(w**2)) for name, w in self._model.views(theta).items() if name in kernels
+            )
             penalty = self.alpha * squares / (2 * weight)
             return factor * (value - penalty) + shift + penalty
 

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from hotloop.errors import InvalidValueError
 from hotloop.estimators._mlp_base import HOW_TO_READ, MLP, Task, trains_in_minibatches
@@ -35,8 +34,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer.
     activation : str or list of str
-        Of the hidden layers: "identity", "logistic", "tanh", "relu", or any that `Dense` takes; a list has one
-        for each.
+        Of the hidden layers: "identity", "logistic", "tanh", "relu", or any that `Dense` takes; a list has
+        one for each.
     solver : {"adam", "sgd", "lbfgs"}
         How θ is found: minibatches with Adam, or with gradient descent; or L-BFGS on all samples at once,
         in float64.
@@ -45,8 +44,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     batch_size : int or "auto"
         Rows of a minibatch; ``"auto"`` is 200, or all there are if they are fewer.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        Of ``solver="sgd"``: constant; ``learning_rate_init / t^power_t`` after t samples, from epoch to epoch;
-        or a fifth whenever training would stop, until it is below 1e-6.
+        Of ``solver="sgd"``: constant; ``learning_rate_init / t^power_t`` after t samples, from epoch to
+        epoch; or a fifth whenever training would stop, until it is below 1e-6.
     learning_rate_init, power_t : float
         The first rate, and its exponent.
     max_iter : int
@@ -140,10 +139,12 @@ class MLPClassifier(ClassifierMixin, MLP):
     """
 
     def __init__(
-        self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto", learning_rate: str = "constant",
-        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
-        random_state: Any = None, tol: float = 1e-4, verbose: Any = False, warm_start: bool = False,
-        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *,
+        solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: Any = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: Any = 10, max_fun: int = 15000,
         loss: Any = None, optimizer: Any = None, layers: Any = None, dropout: Any = None,
@@ -151,7 +152,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         scoring: Any = None, callbacks: Any = None, progress: bool = False,
         n_threads: int | None = 1, dtype: str = "auto",
     ):  # fmt: skip
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
         """Train on samples.
@@ -204,7 +205,9 @@ class MLPClassifier(ClassifierMixin, MLP):
             As `fit`; also if `classes` is missing at first or differs later, or `y` has others.
         """
         if isinstance(self.class_weight, str):
-            raise InvalidValueError("class_weight: 'balanced' needs all samples at once; pass a dict of weights")
+            raise InvalidValueError(
+                "class_weight: 'balanced' needs all samples at once; pass a dict of weights"
+            )
         if hasattr(self, "classes_"):
             if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
                 raise InvalidValueError(f"classes: {classes!r} are not those of before, {self.classes_!r}")
@@ -235,7 +238,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         ValueError
             If X has another width than in `fit`, or is not numeric and finite.
         """
-        return self._labels.decide(self._outputs(X), self._loss)
+        outputs = self._outputs(X)
+        return self._labels.decide(outputs, self._loss)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Array:
@@ -255,7 +259,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         NotFittedError, ValueError
             As `predict`. It is not there for losses on margins or of your own.
         """
-        return self._labels.probabilities(self._outputs(X), self._loss)
+        outputs = self._outputs(X)
+        return self._labels.probabilities(outputs, self._loss)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
@@ -274,7 +279,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         NotFittedError, ValueError
             As `predict_proba`.
         """
-        return self._labels.probabilities(self._outputs(X), self._loss, log=True)
+        outputs = self._outputs(X)
+        return self._labels.log_probabilities(outputs, self._loss)
 
     def _read(self, X: Any, y: Any, weights: Any, *, reset: bool, grows: bool) -> Task:
         X, y = validate_data(self, X, y, multi_output=True, reset=reset, **HOW_TO_READ)
@@ -287,8 +293,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             raise InvalidValueError(f"y: is {labels.kind}, but training began with {self._labels.kind}")
         elif self.warm_start and not grows and set(found) != set(self.classes_):
             raise InvalidValueError(
-                "y: warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {found}"
+                "y: warm_start can only be used where `y` has the same classes as in the previous call to "
+                f"fit. Previously got {self.classes_}, `y` has {found}"
             )
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):

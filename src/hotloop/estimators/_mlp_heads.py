@@ -98,7 +98,7 @@ class RegressionHead:
         """Standard deviations that gaussian_nll has learnt, in the shape of `values`."""
         if not isinstance(self.loss, GaussianNLL):
             raise InvalidValueError(
-                f"return_std: only loss='gaussian_nll' learns a deviation, and the loss is {self.loss.label()}"
+                f"return_std: only loss='gaussian_nll' learns a deviation; this one is {self.loss.label()}"
             )
         found = np.exp(outputs[:, self.n_targets :] / 2)
         return np.ascontiguousarray(found[:, 0] if self.n_targets == 1 else found)
@@ -168,13 +168,24 @@ class Labels:
         best = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > middle).astype(np.intp)
         return np.asarray(self.classes[np.minimum(best, len(self.classes) - 1)])
 
-    def probabilities(self, outputs: Array, loss: Loss, log: bool = False) -> Array:
+    def probabilities(self, outputs: Array, loss: Loss) -> Array:
         """(n, n_classes): of each class, or of each label."""
         if self.out_activation(loss) == "softmax":
-            return np.asarray(log_softmax(outputs, axis=1) if log else softmax(outputs, axis=1))
-        if self.kind == "binary":
-            outputs = np.hstack([-outputs, outputs])[:, : len(self.classes)]
-        return np.asarray(-np.logaddexp(0, -outputs) if log else expit(outputs))
+            return np.asarray(softmax(outputs, axis=1))
+        return np.asarray(expit(self._both_sides(outputs)))
+
+    def log_probabilities(self, outputs: Array, loss: Loss) -> Array:
+        """The logarithms of `probabilities`; of small ones from the outputs, so that none becomes −∞."""
+        shares = self.probabilities(outputs, loss)
+        if self.out_activation(loss) == "softmax":
+            found = log_softmax(outputs, axis=1)
+        else:
+            found = -np.logaddexp(0, -self._both_sides(outputs))
+        return np.log(shares, out=found, where=shares > 0.5)
+
+    def _both_sides(self, outputs: Array) -> Array:
+        """Logits of all classes, also where one output stands for two."""
+        return np.hstack([-outputs, outputs])[:, : len(self.classes)] if self.kind == "binary" else outputs
 
 
 def labels_of(y: Any, classes: Any = None) -> tuple[Array, Labels]:
@@ -186,7 +197,9 @@ def labels_of(y: Any, classes: Any = None) -> tuple[Array, Labels]:
     check_classification_targets(y)
     if y.ndim == 2:
         if not type_of_target(y).startswith("multilabel"):
-            raise InvalidValueError("y: several columns of classes are not supported; use one estimator for each")
+            raise InvalidValueError(
+                "y: several columns of classes are not supported; use one estimator for each"
+            )
         return y, Labels(np.arange(y.shape[1]), "multilabel")
     found = np.unique(y if classes is None else classes)
     return y, Labels(found, "multiclass" if len(found) > 2 else "binary")

@@ -94,7 +94,9 @@ def hidden_layers(estimator: Any) -> list[Layer]:
             layers += [Dense(units, name)]
         layers += [Dropout(rate)] if rate else []
     if estimator.solver == "lbfgs" and estimator.batch_normalization:
-        raise InvalidValueError("batch_normalization: L-BFGS has no minibatches; choose solver='adam' or 'sgd'")
+        raise InvalidValueError(
+            "batch_normalization: L-BFGS has no minibatches; choose solver='adam' or 'sgd'"
+        )
     return layers
 
 
@@ -110,7 +112,9 @@ def network(estimator: Any, n_in: int, n_out: int, dtype: Any, rng: np.random.Ra
     model = Sequential([*hidden, Dense(n_out)], input_dim=n_in, seed=seed, dtype=np.dtype(dtype).name)
     if own:
         return model
-    names = list(_one_each(estimator.activation, "activation", len(_sizes(estimator.hidden_layer_sizes)), str))
+    names = list(
+        _one_each(estimator.activation, "activation", len(_sizes(estimator.hidden_layer_sizes)), str)
+    )
     last = names[-1] if names else estimator.activation
     values = model.parameters()
     kernels = [name for name in values if name.endswith("/kernel")]
@@ -173,7 +177,9 @@ def _one_each(value: Any, name: str, n: int, single: type) -> list[Any]:
     if isinstance(value, single):
         return [value] * n
     if not isinstance(value, (list, tuple)):
-        raise InvalidTypeError(f"{name}: expected one, or a list with one for each hidden layer, got {value!r}")
+        raise InvalidTypeError(
+            f"{name}: expected one, or a list with one for each hidden layer, got {value!r}"
+        )
     if len(value) != n:
         raise InvalidValueError(f"{name}: has {len(value)} entries for {n} hidden layers")
     return list(value)

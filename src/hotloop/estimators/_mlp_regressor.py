@@ -3,7 +3,6 @@
 from statistics import NormalDist
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
@@ -14,7 +13,7 @@ from sklearn.utils.validation import validate_data
 from hotloop._checks import check_number
 from hotloop.errors import InvalidValueError
 from hotloop.estimators._mlp_base import HOW_TO_READ, MLP, Task, trains_in_minibatches
-from hotloop.estimators._mlp_heads import RegressionHead, resolve
+from hotloop.estimators._mlp_heads import RegressionHead
 from hotloop.losses import GaussianNLL
 
 __all__ = ["MLPRegressor"]
@@ -36,14 +35,14 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     Parameters
     ----------
     loss : str or Loss
-        ``"squared_error"``: ½ (ŷ − y)². ``"poisson"``: half the deviance, on counts, with ŷ = e^output. Or any
-        of hotloop's on values: ``"mae"``, ``hl.losses.Huber(2.0)``, a `Custom` one, or ``"gaussian_nll"``, which
-        learns a variance for each sample, too.
+        ``"squared_error"``: ½ (ŷ − y)². ``"poisson"``: half the deviance, on counts, with ŷ = e^output. Or
+        any of hotloop's on values: ``"mae"``, ``hl.losses.Huber(2.0)``, a `Custom` one, or
+        ``"gaussian_nll"``, which learns a variance for each sample, too.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer.
     activation : str or list of str
-        Of the hidden layers: "identity", "logistic", "tanh", "relu", or any that `Dense` takes; a list has one
-        for each.
+        Of the hidden layers: "identity", "logistic", "tanh", "relu", or any that `Dense` takes; a list has
+        one for each.
     solver : {"adam", "sgd", "lbfgs"}
         How θ is found: minibatches with Adam, or with gradient descent; or L-BFGS on all samples at once,
         in float64.
@@ -52,8 +51,8 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     batch_size : int or "auto"
         Rows of a minibatch; ``"auto"`` is 200, or all there are if they are fewer.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        Of ``solver="sgd"``: constant; ``learning_rate_init / t^power_t`` after t samples, from epoch to epoch;
-        or a fifth whenever training would stop, until it is below 1e-6.
+        Of ``solver="sgd"``: constant; ``learning_rate_init / t^power_t`` after t samples, from epoch to
+        epoch; or a fifth whenever training would stop, until it is below 1e-6.
     learning_rate_init, power_t : float
         The first rate, and its exponent.
     max_iter : int
@@ -134,7 +133,7 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True, scaled=True)
     >>> y = (y - y.mean()) / y.std()
-    >>> model = hl.MLPRegressor("gaussian_nll", 32, max_iter=100, early_stopping=True, random_state=0).fit(X, y)
+    >>> model = hl.MLPRegressor("gaussian_nll", 32, early_stopping=True, random_state=0).fit(X, y)
     >>> low, high = model.predict_interval(X, 0.9)
     >>> bool(0.8 < ((low < y) & (y < high)).mean() < 1.0)
     True
@@ -142,10 +141,11 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
 
     def __init__(
         self, loss: Any = "squared_error", hidden_layer_sizes: Any = (100,), activation: Any = "relu", *,
-        solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto", learning_rate: str = "constant",
-        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
-        random_state: Any = None, tol: float = 1e-4, verbose: Any = False, warm_start: bool = False,
-        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: Any = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: Any = 10, max_fun: int = 15000,
         optimizer: Any = None, layers: Any = None, dropout: Any = None,
@@ -153,7 +153,7 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
         scoring: Any = None, callbacks: Any = None, progress: bool = False,
         n_threads: int | None = 1, dtype: str = "auto",
     ):  # fmt: skip
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Any:
         """Train on samples.
@@ -268,7 +268,9 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
             self._loss, self.n_outputs_ = self._head.loss, targets.shape[1]
             self.out_activation_ = self._head.out_activation
         elif targets.shape[1] != self.n_outputs_:
-            raise InvalidValueError(f"y: has {targets.shape[1]} targets, but training began with {self.n_outputs_}")
+            raise InvalidValueError(
+                f"y: has {targets.shape[1]} targets, but training began with {self.n_outputs_}"
+            )
         return Task(X, y, targets, self._weights(weights, len(y)))
 
     def _n_units(self) -> int:

@@ -54,7 +54,7 @@ def l2(alpha: float, weight: float) -> L2 | None:
 
 
 class Minibatches(Trainer):
-    """A trainer that draws the order of rows as scikit-learn does, and whose L2 is α over the rows of a batch.
+    """A trainer with scikit-learn's order of the rows, and its penalty: α over the rows of a minibatch.
 
     The last minibatch of an epoch, if it is smaller, has the larger penalty that this means.
 
@@ -65,8 +65,8 @@ class Minibatches(Trainer):
     alpha : float
         α.
     mean_weight : float
-        Of the samples: a minibatch of n rows counts as n times it. (scikit-learn takes the sum of its weights,
-        which is the same where all weights are alike.)
+        Of the samples: a minibatch of n rows counts as n times it. (scikit-learn takes the sum of its
+        weights, which is the same where all weights are alike.)
     """
 
     def __init__(
@@ -144,9 +144,20 @@ class Watch(Callback):
     """
 
     def __init__(
-        self, estimator: Any, report: Callable[[Mapping[str, float]], float], rows: int, early: bool, forever: bool
+        self,
+        estimator: Any,
+        report: Callable[[Mapping[str, float]], float],
+        rows: int,
+        early: bool,
+        forever: bool,
     ):
-        self._of, self._report, self._rows, self._early, self._forever = estimator, report, rows, early, forever
+        self._of, self._report, self._rows, self._early, self._forever = (
+            estimator,
+            report,
+            rows,
+            early,
+            forever,
+        )
         self.converged = False
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
