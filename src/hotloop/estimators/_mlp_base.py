@@ -185,7 +185,7 @@ class MLP(BaseEstimator, ABC):
             trainer.fit(
                 rows_of(task.X), task.targets, sample_weight=task.weights,
                 epochs=1 if grows else self.max_iter, shuffle=self.shuffle, progress=self.progress,
-                callbacks=[watch, *(() if self.callbacks is None else check_callbacks(self.callbacks))], **options,
+                callbacks=[watch, *check_callbacks(self.callbacks or ())], **options,
             )  # fmt: skip
         except DivergenceError as error:
             if not early:
@@ -207,8 +207,8 @@ class MLP(BaseEstimator, ABC):
             raise _overflow()
 
     def _trainer(self, task: Task, rng: np.random.RandomState, grows: bool) -> Minibatches:
-        n = task.X.shape[0]
-        if self.batch_size != "auto" and self.batch_size > n:
+        n, size = task.X.shape[0], 200 if self.batch_size == "auto" else self.batch_size
+        if self.batch_size != "auto" and size > n:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
                 stacklevel=5,
@@ -218,7 +218,7 @@ class MLP(BaseEstimator, ABC):
         has_dropout = any(isinstance(layer, Dropout) for layer in self._model.layers)
         return Minibatches(
             self._model, loss=self._loss, optimizer=optimizer_of(self),
-            batch_size=min(200 if self.batch_size == "auto" else self.batch_size, n), n_threads=self.n_threads,
+            batch_size=min(size, n), n_threads=self.n_threads,
             rng=rng, seed=int(rng.randint(np.iinfo(np.int32).max)) if has_dropout else 0,
             alpha=self.alpha, mean_weight=1.0 if task.weights is None else float(task.weights.mean()),
             pace=self._optimizer,
@@ -265,8 +265,8 @@ class MLP(BaseEstimator, ABC):
             raise _overflow()
         if found.status != 0:
             warnings.warn(
-                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {found.message}\nRaise max_iter or "
-                "max_fun, or scale the data.",
+                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {found.message}\n"
+                "Raise max_iter or max_fun, or scale the data.",
                 ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
 
@@ -292,6 +292,6 @@ class MLP(BaseEstimator, ABC):
 
 def _overflow() -> InvalidValueError:
     return InvalidValueError(
-        "X: Solver produced non-finite parameter weights. The input data may contain large values and need to "
-        "be preprocessed."
+        "X: Solver produced non-finite parameter weights. The input data may contain large values and need "
+        "to be preprocessed."
     )

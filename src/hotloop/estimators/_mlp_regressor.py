@@ -280,7 +280,8 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
         return None
 
     def _score_of(self, task: Task, outputs: Array) -> float:
-        return float(r2_score(task.y, self._head.values(outputs), sample_weight=task.weights))
+        with np.errstate(all="ignore"):  # on the way to a divergence
+            return float(r2_score(task.y, self._head.values(outputs), sample_weight=task.weights))
 
     def _report_terms(self, task: Task) -> tuple[float, float]:
         return self._head.factor, self._head.shift(task.targets, task.weights)
