@@ -3,6 +3,7 @@
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
