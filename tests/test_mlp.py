@@ -175,6 +175,15 @@ def test_a_warm_start_goes_on_with_lbfgs():
         model.fit(X, y)
 
 
+def test_a_best_of_the_past_is_not_restored():
+    X, y = data(C)
+    model = hl.MLPClassifier(warm_start=True, early_stopping=True, max_iter=5, random_state=0).fit(X, y)
+    before = model.coefs_[0].copy()
+    model.set_params(early_stopping=False).fit(X, y)
+    assert (model.coefs_[0] != before).any()
+    assert model.best_loss_ == min(model.loss_curve_[5:])
+
+
 @pytest.mark.parametrize("kind", [C, R])
 def test_weights_are_views(kind):
     X, y = data(kind)
@@ -335,6 +344,9 @@ def test_weights_of_classes_are_weights_of_samples():
     n = np.bincount(y)
     by_sample = hl.MLPClassifier(**options).fit(X, y, len(y) / (2 * n[y]))
     np.testing.assert_array_equal(balanced.coefs_[0], by_sample.coefs_[0])
+    early = hl.MLPClassifier(class_weight="balanced", early_stopping=True, **options)
+    early.fit(X[100:], y[100:], X_val=X[:100], y_val=y[:100])
+    assert early.best_validation_score_ == pytest.approx(early.score(X[:100], y[:100]))
     ones, none = (hl.MLPClassifier(**options).fit(X, y, weights) for weights in (1.0, None))
     np.testing.assert_array_equal(ones.coefs_[0], none.coefs_[0])
 

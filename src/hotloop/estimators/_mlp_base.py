@@ -50,17 +50,21 @@ class Task(NamedTuple):
     targets : array
         What the loss takes.
     weights : ndarray (n,) or None
+        Of the loss.
+    given : ndarray (n,) or None
+        Of the score: the user's, without those of classes.
     """
 
     X: Any
     y: Array
     targets: Array
     weights: Array | None
+    given: Array | None
 
     def part(self, rows: Array) -> "Task":
         """Some of the samples."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Task(self.X[rows], self.y[rows], self.targets[rows], weights)
+        weights, given = (None if w is None else w[rows] for w in (self.weights, self.given))
+        return Task(self.X[rows], self.y[rows], self.targets[rows], weights, given)
 
 
 class MLP(BaseEstimator, ABC):
@@ -200,7 +204,7 @@ class MLP(BaseEstimator, ABC):
                 "hasn't converged yet.",
                 ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
-        if self._best is not None:
+        if early and self._best is not None:
             self._model.theta[:], self._model.running[:] = self._best
             self._best = self._best if self.warm_start else None
         if not np.isfinite(self._model.theta).all():
@@ -240,7 +244,7 @@ class MLP(BaseEstimator, ABC):
         scorer = get_scorer(self.scoring)
         seen = copy.copy(self)  # the same network, but arrays without names of features are its own
         seen.__dict__.pop("feature_names_in_", None)
-        options = {} if task.weights is None else {"sample_weight": task.weights}
+        options = {} if task.given is None else {"sample_weight": task.given}
         return lambda _, outputs: float(scorer(seen, task.X, task.y, **options))
 
     def _fit_lbfgs(self, task: Task) -> None:

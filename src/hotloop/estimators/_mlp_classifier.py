@@ -299,11 +299,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):
             raise InvalidValueError(f"y: has classes not in {self.classes_}: {unknown}")
-        weights = self._weights(weights, len(y))
+        weights = given = self._weights(weights, len(y))
         if self.class_weight is not None:
             of_class = compute_sample_weight(self.class_weight, y)
             weights = self._weights(of_class if weights is None else of_class * weights, len(y))
-        return Task(X, y, self._labels.targets(y, self._loss), weights)
+        return Task(X, y, self._labels.targets(y, self._loss), weights, given)
 
     def _settle(self, labels: Labels) -> None:
         """The classes, and with them loss and outputs."""
@@ -317,7 +317,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _score_of(self, task: Task, outputs: Array) -> float:
         right = self._labels.decide(outputs, self._loss) == task.y
-        return float(np.average(right.reshape(len(right), -1).all(axis=1), weights=task.weights))
+        return float(np.average(right.reshape(len(right), -1).all(axis=1), weights=task.given))
 
     def _report_terms(self, task: Task) -> tuple[float, float]:
         return 1.0, 0.0

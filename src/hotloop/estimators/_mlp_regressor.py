@@ -134,8 +134,8 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True, scaled=True)
     >>> y = (y - y.mean()) / y.std()
-    >>> model = hl.MLPRegressor("gaussian_nll", 32, early_stopping=True, random_state=0).fit(X, y)
-    >>> low, high = model.predict_interval(X, 0.9)
+    >>> model = hl.MLPRegressor("gaussian_nll", 32, learning_rate_init=0.01, early_stopping=True)
+    >>> low, high = model.set_params(random_state=0).fit(X, y).predict_interval(X, 0.9)
     >>> bool(0.8 < ((low < y) & (y < high)).mean() < 1.0)
     True
     """
@@ -272,7 +272,8 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
             raise InvalidValueError(
                 f"y: has {targets.shape[1]} targets, but training began with {self.n_outputs_}"
             )
-        return Task(X, y, targets, self._weights(weights, len(y)))
+        weights = self._weights(weights, len(y))
+        return Task(X, y, targets, weights, weights)
 
     def _n_units(self) -> int:
         return self._head.n_outputs
@@ -282,7 +283,7 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
 
     def _score_of(self, task: Task, outputs: Array) -> float:
         with np.errstate(all="ignore"):  # on the way to a divergence
-            return float(r2_score(task.y, self._head.values(outputs), sample_weight=task.weights))
+            return float(r2_score(task.y, self._head.values(outputs), sample_weight=task.given))
 
     def _report_terms(self, task: Task) -> tuple[float, float]:
         return self._head.factor, self._head.shift(task.targets, task.weights)

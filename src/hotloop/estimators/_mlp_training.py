@@ -50,7 +50,7 @@ class Pace:
 
 def l2(alpha: float, weight: float) -> L2 | None:
     """½ α ‖W‖² / weight: scikit-learn's penalty on a mean loss over samples of so much weight together."""
-    return L2(alpha / weight) if alpha else None
+    return L2(alpha / weight) if alpha and weight > 0 else None
 
 
 class Minibatches(Trainer):
