@@ -385,14 +385,14 @@ def test_callbacks_and_output(capsys):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = hl.MLPClassifier(callbacks=[Spy()], early_stopping=True, verbose=True, progress=True).fit(
-            X, y
-        )
+        model = hl.MLPClassifier(
+            callbacks=[Spy()], early_stopping=True, random_state=0, verbose=True, progress=True
+        ).fit(X, y)
     assert (model.n_iter_, Spy.epochs) == (6, 6)
     out, err = capsys.readouterr()
     assert f"Iteration 6, loss = {model.loss_:.8f}\nValidation score: " in out
     assert "epoch 6/200" in err
-    watched = hl.MLPClassifier(callbacks=hl.EarlyStopping("loss", patience=2), max_iter=5)
+    watched = hl.MLPClassifier(callbacks=hl.EarlyStopping("loss", patience=2), max_iter=5, random_state=0)
     assert watched.fit(X, y).n_iter_ == 5
     hl.MLPClassifier(solver="lbfgs", verbose=True, max_iter=2).fit(X, y)
     assert "Iteration 2" in capsys.readouterr().out
@@ -441,7 +441,9 @@ def test_no_logarithm_is_infinite():
 def test_it_works_with_scikit_learn_s_tools():
     X, y = load_iris(return_X_y=True)
     search = GridSearchCV(
-        make_pipeline(StandardScaler(), hl.MLPClassifier(max_iter=40, learning_rate_init=0.01)),
+        make_pipeline(
+            StandardScaler(), hl.MLPClassifier(max_iter=60, learning_rate_init=0.01, random_state=0)
+        ),
         {
             "mlpclassifier__hidden_layer_sizes": [(8,), (16, 8)],
             "mlpclassifier__optimizer": [None, hl.NAdam()],
