@@ -120,6 +120,8 @@ __version__ = "0.1.0"
 _ESTIMATORS: dict[str, str] = {
     "Lasso": "coordinate",
     "LinearRegression": "linear",
+    "MLPClassifier": "mlp",
+    "MLPRegressor": "mlp",
     "Perceptron": "perceptron",
     "Ridge": "linear",
 }

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_dtype, check_features, check_integer, check_number
-from hotloop.data.staging import BLOCK_BYTES, column_statistics, stage_rows
+from hotloop._checks import check_dtype, check_integer, check_number
+from hotloop.data.staging import BLOCK_BYTES, check_rows, column_statistics, stage_rows
 from hotloop.engine.loop import predict_block
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
@@ -205,7 +205,7 @@ class Sequential:
         """
         if self._operations[0].op != STANDARDIZE:
             raise InvalidValueError("model: has no hl.Standardize() layer; make it the first of the layers")
-        features = check_features(X, "X", self.input_dim, self.dtype)
+        features = check_rows(X, "X", self.input_dim, self.dtype)
         mean, deviation = column_statistics(features, self.uint8_scale)
         # A constant's deviation is the rounding of its mean, or of its values to the model's dtype; one
         # that is no normal number of the dtype would divide by 0.
@@ -268,7 +268,7 @@ class Sequential:
         InvalidValueError, InvalidTypeError
             If X is empty, of another width, not numeric or not finite.
         """
-        features = check_features(X, "X", self.input_dim, self.dtype)
+        features = check_rows(X, "X", self.input_dim, self.dtype)
         n = len(features)
         n_threads = min(check_threads(n_threads), -(-n // ROWS_A_THREAD))
         out = np.empty((n, self.output_dim), self.dtype)

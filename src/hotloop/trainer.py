@@ -470,8 +470,7 @@ class Trainer:
     ) -> dict[str, float] | None:
         """Train on every row once; the numbers of the epoch, or None if it was interrupted."""
         n = len(session.samples)
-        # The order follows (seed, epoch), so that a resumed run repeats it.
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(n) if shuffle else None
+        order = self._order(n) if shuffle else None
         totals, steps, first = np.zeros(SUMS), 0, 0
         while first < n:
             last = min(first + session.rows_of_next_block(), n)
@@ -488,6 +487,10 @@ class Trainer:
             if (interrupt.raised or self._stop_now) and first < n:
                 return None
         return self._means(totals) | self._details(totals, steps)
+
+    def _order(self, n: int) -> NDArray[np.int64]:
+        """The order of the rows in this epoch: it follows (seed, epoch), so a resumed run repeats it."""
+        return np.random.default_rng([self.seed, self.epoch]).permutation(n)
 
     def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:
         """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""

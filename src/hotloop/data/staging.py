@@ -1,5 +1,6 @@
 """Staging: from the user's arrays to blocks of contiguous rows in the dtype of θ."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,27 @@ from hotloop._checks import check_features, check_weights
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
-__all__ = ["BLOCK_BYTES", "Samples", "check_samples", "column_statistics", "stage_rows"]
+__all__ = ["BLOCK_BYTES", "Rows", "Samples", "check_rows", "check_samples", "column_statistics", "stage_rows"]
 
 BLOCK_BYTES = 1 << 22
 """About how large a block is: they then stay in the second or third cache."""
+
+
+class Rows(ABC):
+    """Checked features that are no array: they become dense some rows at a time, as blocks are staged."""
+
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, rows: slice) -> "Rows":
+        """Some of them, of the same kind."""
+
+    @abstractmethod
+    def stage(self, rows: slice | NDArray[np.int64], out: NDArray[Any]) -> None:
+        """out[:] = the rows, in the dtype of `out`."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,7 @@ class Samples:
 
     Attributes
     ----------
-    features : ndarray (n, n_in)
+    features : ndarray or Rows (n, n_in)
     targets : ndarray (n, 1) of classes or signs, or (n, width) of values
     weights : ndarray (n, 1), or None for ones
     scale : float
@@ -32,7 +50,7 @@ class Samples:
         The targets as the user gave them.
     """
 
-    features: NDArray[Any]
+    features: NDArray[Any] | Rows
     targets: NDArray[Any]
     weights: NDArray[Any] | None
     scale: float
@@ -75,12 +93,19 @@ class Samples:
         return part
 
 
+def check_rows(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> NDArray[Any] | Rows:
+    """`X` as `check_features` gives it, unless it is `Rows` already."""
+    if isinstance(X, Rows) and X.shape[1] == n_features:
+        return X
+    return check_features(X, name, n_features, dtype)
+
+
 def check_samples(
     X: Any, y: Any, weights: Any, *, loss: Loss, n_in: int, n_out: int, dtype: np.dtype[Any], scale: float,
     names: tuple[str, str, str] = ("X", "y", "sample_weight"),
 ) -> Samples:  # fmt: skip
     """Check data against a model and a loss. Raises `InvalidValueError` or `InvalidTypeError`."""
-    features = check_features(X, names[0], n_in, dtype)
+    features = check_rows(X, names[0], n_in, dtype)
     n = len(features)
     targets = loss.check_targets(y, names[1], n, n_out, dtype)
     weights = None if weights is None else check_weights(weights, names[2], n, dtype)
@@ -92,9 +117,12 @@ def check_samples(
 
 
 def stage_rows(
-    source: NDArray[Any], rows: slice | NDArray[np.int64], out: NDArray[Any], scale: float = 1.0
+    source: NDArray[Any] | Rows, rows: slice | NDArray[np.int64], out: NDArray[Any], scale: float = 1.0
 ) -> None:
     """out[:] = source[rows], in the dtype of `out`; uint8 is multiplied by `scale`."""
+    if isinstance(source, Rows):
+        source.stage(rows, out)
+        return
     if isinstance(rows, slice):
         chunk = source[rows]
     elif source.dtype == out.dtype and source.flags.c_contiguous:
@@ -111,7 +139,7 @@ def stage_rows(
 
 
 def column_statistics(
-    features: NDArray[Any], scale: float
+    features: NDArray[Any] | Rows, scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (with 1/n) of each column as it is staged, in float64, piece by piece."""
     n, width = features.shape
