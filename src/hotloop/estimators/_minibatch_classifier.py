@@ -104,7 +104,7 @@ def default_optimizer(task: Task) -> Optimizer:
     """
     if task.l1 == 0:
         return Adam(InverseSqrt(0.01, steps=1000))
-    X = task.X[: SAMPLED_ROWS].astype(np.float64)
+    X = task.X[:SAMPLED_ROWS].astype(np.float64)
     length = float(np.square(X).sum()) / len(X) + task.fit_intercept
     curvature = length / (4 if task.n_logits == 1 else 2) + task.l2
     return SGD(InverseSqrt(min(1.0, 1 / max(curvature, 1e-30)), steps=1000))

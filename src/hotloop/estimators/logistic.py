@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import expit, log_expit, log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from hotloop._checks import check_choice, check_flag, check_integer, check_number, check_weights
 from hotloop.errors import InvalidTypeError, InvalidValueError
-from hotloop.estimators._inputs import HOW_TO_READ, check_classes, samples_of
+from hotloop.estimators._classifier import LinearClassifier
+from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, samples_of
 from hotloop.estimators._logistic import Found, Task, by_lbfgs, by_newton_cg
 from hotloop.estimators._logistic_coordinate import by_coordinates
 from hotloop.estimators._minibatch_classifier import MinibatchClassification
@@ -48,7 +47,7 @@ def _trains_in_minibatches(estimator: Any) -> bool:
     return bool(estimator.solver == "sgd")
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):
+class LogisticRegression(LinearClassifier):
     """Logistic regression, of two classes or, by softmax, of more: scikit-learn's, with its parameters.
 
     It minimises C Σᵢ sᵢ ℓᵢ + ρ ‖W‖₁ + ½ (1 − ρ) ‖W‖², where ℓ is the cross-entropy of a row, s its weight,
@@ -67,8 +66,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     dual : bool, default False
         As in scikit-learn; True is for a solver that is not here.
     tol : float, default 1e-4
-        Ends when no slope of the objective, divided by C Σ s, is larger. With "sgd": when that has not sunk by
-        `tol` in 5 epochs and 100 steps.
+        Ends when no slope of the objective, divided by C Σ s, is larger. With "sgd": when the objective, so
+        divided, has not sunk by `tol` in 5 epochs and 100 steps.
     fit_intercept : bool, default True
         Whether there is a b; else it is 0.
     intercept_scaling : float, default 1.0
@@ -83,7 +82,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         it wants features of a scale of about 1. scikit-learn's "newton-cholesky" means "newton-cg"; "sag",
         "lbfgs"; "saga", "coordinate" or, with ρ = 0, "lbfgs": the coefficients are the same.
     max_iter : int, default 100
-        At most so many steps of the solver; epochs with "sgd".
+        At most so many steps of the solver. With "sgd" epochs, of which small data need more.
     verbose : int, default 0
         As in scikit-learn; without effect.
     warm_start : bool, default False
@@ -91,9 +90,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     n_jobs : int, optional
         As in scikit-learn; without effect.
     optimizer : Optimizer, optional
-        For "sgd", with its learning rate: any of hotloop's, such as ``hl.SGD(0.1)``. By default Adam with rate
-        0.01 / √(1 + steps / 1000), or, with ρ > 0, SGD with a rate that suits X and falls likewise. With SGD
-        without momentum coefficients become exactly 0; with others, where they should be 0, only small.
+        For "sgd", with its learning rate: any of hotloop's, such as ``hl.SGD(0.1)``. By default Adam with
+        rate 0.01 / √(1 + steps / 1000), or, with ρ > 0, SGD with a rate that suits X and falls likewise. With
+        SGD without momentum coefficients become exactly 0; with others, where they should be 0, only small.
     batch_size : int or None, default 128
         For "sgd": rows of a minibatch; None means all rows.
 
@@ -116,7 +115,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    ``notes/003`` for the model; ``notes/002`` for the loss as a negative log-likelihood and for the penalties.
+    ``notes/003`` has the model, ``notes/002`` the loss as a negative log-likelihood, and the penalties.
     Solvers: Liu and Nocedal, "On the limited memory BFGS method" (1989); Nocedal and Wright, "Numerical
     optimization" (2006), chapter 7; Yuan, Ho and Lin, "An improved GLMNET for L1-regularized logistic
     regression" (2012).
@@ -141,8 +140,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     array([[2.2, 0. , 0. ]])
     """
 
-    classes_: Array
-    coef_: Any
     _minibatches: MinibatchClassification
 
     def __init__(
@@ -280,7 +277,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
                 "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
             )
         X, y = self._check_data(X, y, "sgd", reset=first)
-        self._check_all_classes(y, classes, first)
+        self.classes_ = all_classes(y, classes, None if first else self.classes_)
         task, labels, weights = self._task(X, y, sample_weight, strength)
         if first:
             self._minibatches = self._new_minibatches(task)
@@ -288,94 +285,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.solver_ = "sgd"
         self.n_iter_ = np.array([n_iter], np.int32)
         self._set_coefficients(self._minibatches.theta, task)
-        return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Logits.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n, n_features)
-
-        Returns
-        -------
-        ndarray (n,) or (n, n_classes)
-            Two classes: above 0 for the second. More: a logit for each.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If X has another width than in `fit`, or is not numeric and finite.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **HOW_TO_READ)
-        product = X @ self.coef_.T
-        scores = np.asarray(product.toarray() if sparse.issparse(product) else product) + self.intercept_
-        return scores[:, 0] if scores.shape[1] == 1 else scores
-
-    def predict(self, X: Any) -> Array:
-        """The most probable labels.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n, n_features)
-
-        Returns
-        -------
-        ndarray (n,)
-            Raises as `decision_function` does.
-        """
-        scores = self.decision_function(X)
-        best: Array = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)
-        return np.asarray(self.classes_[best])
-
-    def predict_proba(self, X: Any) -> Array:
-        """The probability of each class.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n, n_features)
-
-        Returns
-        -------
-        ndarray (n, n_classes)
-            In the order of `classes_`. Raises as `decision_function` does.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return np.asarray(softmax(scores, axis=1))
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """The logarithms of the probabilities: finite also where a probability rounds to 0.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n, n_features)
-
-        Returns
-        -------
-        ndarray (n, n_classes)
-            In the order of `classes_`. Raises as `decision_function` does.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.column_stack([log_expit(-scores), log_expit(scores)])
-        return np.asarray(log_softmax(scores, axis=1))
-
-    def sparsify(self) -> "LogisticRegression":
-        """Keep `coef_` as a CSR matrix from now on: less memory, if L1 has left few numbers."""
-        check_is_fitted(self)
-        self.coef_ = sparse.csr_matrix(self.coef_)
-        return self
-
-    def densify(self) -> "LogisticRegression":
-        """Keep `coef_` as an array again."""
-        check_is_fitted(self)
-        if sparse.issparse(self.coef_):
-            self.coef_ = self.coef_.toarray()
         return self
 
     def _check_parameters(self) -> Strength:
@@ -390,7 +299,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             )
         check_choice(self.solver, "solver", (*SOLVERS, *ALIASES))
         if self.dual:
-            raise InvalidValueError("dual: must be False: that form is only for 'liblinear', which is not here")
+            raise InvalidValueError(
+                "dual: must be False: that form is only for 'liblinear', which is not here"
+            )
         if self.optimizer is not None and not isinstance(self.optimizer, Optimizer):
             raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {self.optimizer!r}")
         if self.batch_size is not None:
@@ -402,7 +313,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         ratio = 0.0 if self.l1_ratio is None else check_number(self.l1_ratio, "l1_ratio", low=0.0)
         if ratio > 1:
             raise InvalidValueError(f"l1_ratio: must be from 0 to 1, got {self.l1_ratio!r}")
-        C = math.inf if self.C == math.inf else check_number(self.C, "C", low=0.0)
+        unpenalised = isinstance(self.C, numbers.Real) and np.inf == self.C
+        C = math.inf if unpenalised else check_number(self.C, "C", low=0.0)
         if C == 0:
             raise InvalidValueError("C: must be above 0, got 0; a small one is a strong penalty")
         if self.penalty == "deprecated":
@@ -422,7 +334,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         return Strength(meant, C)
 
     def _solver_for(self, strength: Strength) -> str:
-        has_l1 = strength.l1_ratio > 0 and strength.C < math.inf
+        has_l1 = strength.l1_ratio > 0 and not math.isinf(strength.C)
         solver = ALIASES.get(self.solver, self.solver)
         if self.solver == "saga" and not has_l1:
             solver = "lbfgs"
@@ -439,25 +351,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         return X, y
 
-    def _check_all_classes(self, y: Array, classes: Any, first: bool) -> None:
-        """For `partial_fit`."""
-        if first:
-            if classes is None:
-                raise InvalidValueError(
-                    "classes: the first call of partial_fit needs all labels there will be"
-                )
-            self.classes_ = check_classes(classes)
-        elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
-            raise InvalidValueError(
-                f"classes: {classes!r} are not those of the first call, {self.classes_!r}"
-            )
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise InvalidValueError(f"y: {unknown[0]!r} is not among the classes {self.classes_!r}")
-
-    def _task(
-        self, X: Any, y: Array, sample_weight: Any, strength: Strength
-    ) -> tuple[Task, Array, Array]:
+    def _task(self, X: Any, y: Array, sample_weight: Any, strength: Strength) -> tuple[Task, Array, Array]:
         """For kernels, and labels 0 … and weights of the rows for a `Trainer`."""
         found = samples_of(X, 0.0)
         if sparse.issparse(X):
@@ -475,7 +369,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             weights = weights.ravel().astype(np.float64)
         weights = weights * self._factors(labels, weights)[labels]
         total = float(weights.sum())
-        of_penalty = 0.0 if strength.C == math.inf else 1 / (strength.C * total)
+        of_penalty = 0.0 if math.isinf(strength.C) else 1 / (strength.C * total)
         task = Task(
             X=X, targets=2.0 * labels - 1 if n_classes == 2 else labels, weights=weights / total,
             n_logits=1 if n_classes == 2 else n_classes, fit_intercept=bool(self.fit_intercept),
