@@ -674,3 +674,39 @@ def _activated(z, name, slopes):
     if name == "prelu":
         return np.where(z > 0, z, slopes * z)
     return softmax(z) if name == "softmax" else ACTIVATIONS[name][0](z)
+
+
+# --- logistic regression ----------------------------------------------------------------------------
+
+
+def logistic(X, y, weights, W, b):
+    """Σ s ℓ, its gradient (K, p + 1), and its Hessian (K (p + 1), K (p + 1)), row by row.
+
+    W (1, p): y in ±1; W (K, p): y in 0 … K − 1. The last column of the gradient belongs to b.
+    """
+    value, gradient, hessian = 0.0, 0.0, 0.0
+    for x, label, s in zip(X, y, weights, strict=True):
+        x1 = np.append(x, 1.0)
+        z = W @ x + b
+        if len(W) == 1:
+            p = 1 / (1 + np.exp(-z))
+            slope, bend, loss = p - (label > 0), np.diag(p * (1 - p)), np.log1p(np.exp(-label * z[0]))
+        else:
+            p = np.exp(z) / np.exp(z).sum()
+            slope, bend, loss = p - np.eye(len(z))[label], np.diag(p) - np.outer(p, p), -np.log(p[label])
+        value += s * loss
+        gradient += s * np.outer(slope, x1)
+        hessian += s * np.kron(bend, np.outer(x1, x1))
+    return value, gradient, hessian
+
+
+def newton_model(gradient, hessian, start, l1, l2, sweeps):
+    """W after sweeps over gᵀd + ½ dᵀHd + λ₁‖W‖₁ + ½λ₂‖W‖², d = W − start: each coefficient to its optimum."""
+    w = start.ravel().copy()
+    l1, l2 = (np.broadcast_to(penalty, start.shape).ravel() for penalty in (l1, l2))
+    for _ in range(sweeps):
+        for c in range(len(w)):
+            bend = hessian[c, c] + l2[c]
+            slope = gradient.ravel()[c] + hessian[c] @ (w - start.ravel()) + l2[c] * w[c]
+            w[c] = soft_threshold(bend * w[c] - slope, l1[c]) / bend
+    return w.reshape(start.shape)

@@ -5,6 +5,8 @@ ClosedForm, tall                       `DenseDesign.gram_and_moments`: pieces to
 ClosedForm, wide                       the dual in `estimators/_least_squares.py`
 CoordinateDescent, many sweeps         `descend` in `engine/coordinate.py` vectorises no more
 CoordinateDescent, few sweeps          passes over X before and between the sweeps
+Logistic, lbfgs and newton-cg          `binary_gradient`, `softmax_gradient` in `engine/logistic.py`
+Logistic, coordinate                   `newton_sweeps` there, or more steps than the objective needs
 =====================================  ===============================================================
 """
 
@@ -78,5 +80,49 @@ class CoordinateDescent:
     def track_time_against_sklearn(self, problem):
         """Below 1 ours is faster; both do the same sweeps."""
         return ratio(self.ours, self.theirs, self.X, self.y)
+
+    track_time_against_sklearn.unit = "of scikit-learn's time"
+
+
+def labelled(rows, width, classes):
+    """Normal features, and overlapping classes of which the first ten know."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((rows, width))
+    W = np.zeros((width, classes))
+    W[:10] = rng.standard_normal((10, classes))
+    return X, np.argmax(X @ W + rng.gumbel(size=(rows, classes)), axis=1)
+
+
+LABELLED = {
+    "200 x 10, 2 classes": (200, 10, 2),
+    "10000 x 100, 2 classes": (10_000, 100, 2),
+    "2000 x 64, 10 classes": (2000, 64, 10),
+    "200 x 2000, 2 classes": (200, 2000, 2),
+}
+for classes in (2, 3):
+    for solver in ("lbfgs", "newton-cg", "coordinate"):
+        hl.LogisticRegression(solver=solver).fit(*labelled(50, 20, classes))
+
+
+class Logistic:
+    """A logistic regression in float64, by solver and problem; "coordinate" with L1, next to SAGA."""
+
+    params = (["lbfgs", "newton-cg", "coordinate"], list(LABELLED))
+    param_names = ("solver", "problem")
+
+    def setup(self, solver, problem):
+        self.X, self.y = labelled(*LABELLED[problem])
+        l1_ratio = 1.0 if solver == "coordinate" else 0.0
+        options = {"C": 0.1, "l1_ratio": l1_ratio, "max_iter": 1000}
+        self.ours = hl.LogisticRegression(solver=solver, **options)
+        theirs = "saga" if solver == "coordinate" else solver
+        self.theirs = linear_model.LogisticRegression(solver=theirs, **options)
+
+    def time_fit(self, solver, problem):
+        self.ours.fit(self.X, self.y)
+
+    def track_time_against_sklearn(self, solver, problem):
+        """Below 1 ours is faster."""
+        return ratio(self.ours, self.theirs, self.X, self.y, rounds=3)
 
     track_time_against_sklearn.unit = "of scikit-learn's time"

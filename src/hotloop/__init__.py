@@ -120,6 +120,7 @@ __version__ = "0.1.0"
 _ESTIMATORS: dict[str, str] = {
     "Lasso": "coordinate",
     "LinearRegression": "linear",
+    "LogisticRegression": "logistic",
     "MLPClassifier": "mlp",
     "MLPRegressor": "mlp",
     "Perceptron": "perceptron",

@@ -11,7 +11,17 @@ require("sklearn", "sklearn", "hotloop.estimators")
 
 from hotloop.estimators.coordinate import ElasticNet, Lasso  # noqa: E402
 from hotloop.estimators.linear import LinearRegression, Ridge  # noqa: E402
+from hotloop.estimators.logistic import LogisticRegression  # noqa: E402
 from hotloop.estimators.mlp import MLPClassifier, MLPRegressor  # noqa: E402
 from hotloop.estimators.perceptron import Perceptron  # noqa: E402
 
-__all__ = ["ElasticNet", "Lasso", "LinearRegression", "MLPClassifier", "MLPRegressor", "Perceptron", "Ridge"]
+__all__ = [
+    "ElasticNet",
+    "Lasso",
+    "LinearRegression",
+    "LogisticRegression",
+    "MLPClassifier",
+    "MLPRegressor",
+    "Perceptron",
+    "Ridge",
+]

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from hotloop.engine.perceptron import Samples
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["HOW_TO_READ", "check_classes", "check_start", "samples_of"]
+__all__ = ["HOW_TO_READ", "all_classes", "check_classes", "check_start", "samples_of"]
 
 HOW_TO_READ: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
 """For scikit-learn's `validate_data`: float32 and float64 stay what they are."""
@@ -36,6 +36,20 @@ def check_classes(y: Any) -> NDArray[Any]:
     if len(classes) < 2:
         raise InvalidValueError(f"y: at least two classes are needed, got {len(classes)} class: {classes}")
     return classes
+
+
+def all_classes(y: Any, classes: Any, known: NDArray[Any] | None) -> NDArray[Any]:
+    """The classes of a `partial_fit`: `classes` in its first call, later `known`; `y` must be among them."""
+    if known is None:
+        if classes is None:
+            raise InvalidValueError("classes: the first call of partial_fit needs all labels there will be")
+        known = check_classes(classes)
+    elif classes is not None and not np.array_equal(known, np.unique(classes)):
+        raise InvalidValueError(f"classes: {classes!r} are not those of the first call, {known!r}")
+    unknown = np.setdiff1d(y, known)
+    if len(unknown):
+        raise InvalidValueError(f"y: {unknown[0]!r} is not among the classes {known!r}")
+    return known
 
 
 def check_start(values: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from hotloop.schedules import InverseSqrt
 from hotloop.sequential import Sequential
 from hotloop.trainer import Trainer
 
-__all__ = ["MinibatchRegression", "l2_penalty"]
+__all__ = ["MinibatchRegression", "Plateau", "l2_penalty"]
 
 Array = NDArray[Any]
 
@@ -74,7 +74,7 @@ class MinibatchRegression:
         `PATIENCE` epochs, and warns if that never happens, or if it ended worse than it began.
         """
         before = self._trainer.epoch
-        stop = [] if tol is None else [_Plateau(tol * Y.shape[1])]
+        stop = [] if tol is None else [Plateau(tol * Y.shape[1])]
         scaled = ((Y - self._means) / self._scales).astype(self._trainer.model.dtype)
         history = self._trainer.fit(X, scaled, epochs=epochs, sample_weight=weights, callbacks=stop)
         trouble = None
@@ -94,7 +94,7 @@ class MinibatchRegression:
         return (found[0] * self._scales).astype(dtype), (bias * self._scales + self._means).astype(dtype)
 
 
-class _Plateau(Callback):
+class Plateau(Callback):
     """Stops when the loss has not sunk by `least` in some epochs."""
 
     def __init__(self, least: float):

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hotloop._checks import check_choice, check_flag, check_integer, check_number, check_weights
 from hotloop.engine.perceptron import score_all
 from hotloop.errors import InvalidValueError
-from hotloop.estimators._inputs import HOW_TO_READ, check_classes, check_start, samples_of
+from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, check_start, samples_of
 from hotloop.estimators._separators import Separators, Task
 
 __all__ = ["Perceptron"]
@@ -216,21 +216,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):
                 "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
             )
         X, y = self._check_data(X, y, reset=first)
+        self.classes_ = all_classes(y, classes, None if first else self.classes_)
         if first:
-            if classes is None:
-                raise InvalidValueError(
-                    "classes: the first call of partial_fit needs all labels there will be"
-                )
-            self.classes_ = check_classes(classes)
             self._begin(None, None, None)
             self.n_mistakes_ = np.zeros(0, np.int64)
-        elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
-            raise InvalidValueError(
-                f"classes: {classes!r} are not those of the first call, {self.classes_!r}"
-            )
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise InvalidValueError(f"y: {unknown[0]!r} is not among the classes {self.classes_!r}")
         if self._separators.keep != self.keep:
             self._separators = Separators(self._separators.weights, self.keep)
         history, self.converged_ = self._learn(self._task(X, y, sample_weight), 1)

@@ -1,0 +1,273 @@
+"""Logistic regression on dense rows: loss, gradient and Hessian-vector product, each one pass over X.
+
+Two classes have one logit z = w·x + b and labels ±1; K classes have K logits, of which softmax makes
+shares p. Of a row of weight s, with the loss ℓ:
+
+    two classes   ℓ = ln(1 + e^−yz)        dℓ/dz = −y σ(−yz)     d²ℓ/dz² = σ(z) σ(−z)
+    K classes     ℓ = ln Σ e^z − z_label   dℓ/dz = p − e_label   d²ℓ/dz² = diag(p) − p pᵀ
+
+θ is flat: the rows of W (K, p), then b (K,) if there is an intercept. X is float32 or float64 in C order;
+all else is float64, so that float32 data lose nothing in the sums. Formulas: ``notes/003``, softmax and
+cross-entropy; no power of e has a positive exponent, so no logit overflows.
+"""
+
+import math
+
+from hotloop._jit import kernel, kernel_inline
+from hotloop.engine.coordinate import soft_threshold
+
+__all__ = [
+    "binary_gradient",
+    "binary_hvp",
+    "binary_slopes",
+    "column_bends",
+    "column_slopes",
+    "newton_sweeps",
+    "softmax_bend",
+    "softmax_gradient",
+    "softmax_hvp",
+    "softmax_slopes",
+]
+
+RIDGE = 1e-12
+"""Added to every curvature of `newton_sweeps`, which may be 0: ν of Yuan, Ho and Lin (2012), section 2.2."""
+
+
+@kernel_inline
+def binary_row(z, sign):
+    """ℓ, dℓ/dz and d²ℓ/dz²."""
+    lead = sign * z
+    e = math.exp(-abs(lead))
+    wrong = 1.0 / (1.0 + e) if lead < 0.0 else e / (1.0 + e)
+    loss = math.log1p(e) - (lead if lead < 0.0 else 0.0)
+    return loss, -sign * wrong, e / ((1.0 + e) * (1.0 + e))
+
+
+@kernel_inline
+def softmax_row(z, label):
+    """ℓ; z becomes p."""
+    peak = z[0]
+    for k in range(1, len(z)):
+        peak = max(peak, z[k])
+    own, total = z[label] - peak, 0.0
+    for k in range(len(z)):
+        z[k] = math.exp(z[k] - peak)
+        total += z[k]
+    for k in range(len(z)):
+        z[k] /= total
+    return math.log(total) - own
+
+
+@kernel_inline
+def dot(x, w):
+    """x·w in float64."""
+    total = 0.0
+    for j in range(len(x)):
+        total += x[j] * w[j]
+    return total
+
+
+@kernel_inline
+def add_scaled(out, factor, x):
+    """out += factor · x"""
+    for j in range(len(x)):
+        out[j] += factor * x[j]
+
+
+# --- dense rows -------------------------------------------------------------------------------------
+
+
+@kernel
+def binary_gradient(X, signs, weights, theta, curvature, grad):
+    """Σ s ℓ, returned; its gradient is added to `grad`; s d²ℓ/dz² goes to `curvature` (n,)."""
+    n, p = X.shape
+    has_intercept = len(theta) > p
+    b, total, pull = theta[p] if has_intercept else 0.0, 0.0, 0.0
+    for i in range(n):
+        loss, slope, bend = binary_row(dot(X[i], theta[:p]) + b, signs[i])
+        total += weights[i] * loss
+        curvature[i] = weights[i] * bend
+        slope *= weights[i]
+        add_scaled(grad[:p], slope, X[i])
+        pull += slope
+    if has_intercept:
+        grad[p] += pull
+    return total
+
+
+@kernel
+def binary_hvp(X, curvature, v, out):
+    """out += H v, with `curvature` as `binary_gradient` left it."""
+    n, p = X.shape
+    has_intercept = len(v) > p
+    c, pull = v[p] if has_intercept else 0.0, 0.0
+    for i in range(n):
+        slope = curvature[i] * (dot(X[i], v[:p]) + c)
+        add_scaled(out[:p], slope, X[i])
+        pull += slope
+    if has_intercept:
+        out[p] += pull
+
+
+@kernel_inline
+def logits_of(z, x, theta):
+    """z (K,) = W x + b"""
+    p, n_classes = len(x), len(z)
+    biases = theta[n_classes * p :]
+    for k in range(n_classes):
+        z[k] = dot(x, theta[k * p : (k + 1) * p])
+    for k in range(len(biases)):
+        z[k] += biases[k]
+
+
+@kernel_inline
+def add_outer(grad, slopes, x):
+    """grad += slopes xᵀ, and slopes to the intercepts"""
+    p, n_classes = len(x), len(slopes)
+    biases = grad[n_classes * p :]
+    for k in range(n_classes):
+        add_scaled(grad[k * p : (k + 1) * p], slopes[k], x)
+    for k in range(len(biases)):
+        biases[k] += slopes[k]
+
+
+@kernel
+def softmax_gradient(X, labels, weights, theta, shares, slopes, grad):
+    """Σ s ℓ, returned; its gradient is added to `grad`; p goes to `shares` (n, K). `slopes` (K,): scratch."""
+    total = 0.0
+    for i in range(len(X)):
+        p, label = shares[i], labels[i]
+        logits_of(p, X[i], theta)
+        total += weights[i] * softmax_row(p, label)
+        for k in range(len(p)):
+            slopes[k] = weights[i] * p[k]
+        slopes[label] -= weights[i]
+        add_outer(grad, slopes, X[i])
+    return total
+
+
+@kernel
+def softmax_hvp(X, weights, shares, v, slopes, out):
+    """out += H v, with `shares` as `softmax_gradient` left them. `slopes` (K,): scratch."""
+    for i in range(len(X)):
+        logits_of(slopes, X[i], v)
+        bend_row(slopes, shares[i], weights[i])
+        add_outer(out, slopes, X[i])
+
+
+@kernel_inline
+def bend_row(u, p, weight):
+    """u ← s (diag(p) − p pᵀ) u"""
+    mean = dot(p, u)
+    for k in range(len(u)):
+        u[k] = weight * p[k] * (u[k] - mean)
+
+
+# --- logits that are known --------------------------------------------------------------------------
+
+
+@kernel
+def binary_slopes(z, signs, weights, slopes, curvature):
+    """Σ s ℓ, returned, of logits z (n,); s dℓ/dz and s d²ℓ/dz²."""
+    total = 0.0
+    for i in range(len(z)):
+        loss, slope, bend = binary_row(z[i], signs[i])
+        total += weights[i] * loss
+        slopes[i], curvature[i] = weights[i] * slope, weights[i] * bend
+    return total
+
+
+@kernel
+def softmax_slopes(z, labels, weights, slopes, shares):
+    """Σ s ℓ, returned, of logits z (n, K); s dℓ/dz and p, both (n, K)."""
+    total = 0.0
+    for i in range(len(z)):
+        logits, p, slope = z[i], shares[i], slopes[i]
+        for k in range(len(logits)):
+            p[k] = logits[k]
+        total += weights[i] * softmax_row(p, labels[i])
+        for k in range(len(p)):
+            slope[k] = weights[i] * p[k]
+        slope[labels[i]] -= weights[i]
+    return total
+
+
+@kernel
+def softmax_bend(u, shares, weights):
+    """u (n, K) ← s d²ℓ/dz² u, row by row."""
+    for i in range(len(u)):
+        bend_row(u[i], shares[i], weights[i])
+
+
+# --- coordinate descent -----------------------------------------------------------------------------
+
+
+@kernel
+def column_slopes(columns, slopes, out):
+    """out[k, j] = Σᵢ xᵢⱼ slopes[k, i], for columns (q, n)."""
+    for j in range(len(columns)):
+        for k in range(len(slopes)):
+            out[k, j] = dot(columns[j], slopes[k])
+
+
+@kernel
+def column_bends(columns, curvature, out):
+    """out[k, j] = Σᵢ xᵢⱼ² curvature[k, i]: the diagonal of the Hessian."""
+    for j in range(len(columns)):
+        x = columns[j]
+        for k in range(len(curvature)):
+            c, total = curvature[k], 0.0
+            for i in range(len(x)):
+                total += x[i] * c[i] * x[i]
+            out[k, j] = total
+
+
+@kernel
+def newton_sweeps(columns, gradient, bends, pulls, shares, l1, l2, order, w, moved, means, tol, max_sweeps):
+    """Coordinate descent on the second-order model of the loss around w₀, plus λ₁‖w‖₁ + ½λ₂‖w‖².
+
+    Hessian and u = X (w − w₀) give the model's slope at any w: with the mean movement m = Σₖ pₖ uₖ of a
+    row, it is gradient + Σᵢ xᵢⱼ s pₖ (uₖ − m). So all classes are moved together, for the price of one.
+    With one logit, m = p u and s p (u − m) = s p (1 − p) u: the same formula.
+
+    Parameters
+    ----------
+    columns : ndarray (q, n)
+        Of X, and a column of ones for the intercept.
+    gradient, bends : ndarray (K, q)
+        Of Σ s ℓ at w₀, and the diagonal of its Hessian.
+    pulls, shares : ndarray (K, n)
+        s p and p at w₀.
+    l1, l2 : ndarray (q,)
+        λ₁ and λ₂ of each column.
+    order : ndarray of int64
+        Which coefficients to sweep over, k q + j each.
+    w, moved, means : ndarray (K, q), (K, n), (n,)
+        w, u and m, changed in place; w₀, 0 and 0 at first.
+
+    Returns
+    -------
+    int
+        Sweeps. It ends when no slope was larger than `tol` in one.
+    """
+    q = len(columns)
+    for sweep in range(max_sweeps):
+        steepest = 0.0
+        for at in range(len(order)):
+            k, j = order[at] // q, order[at] % q
+            x, pull, share, u = columns[j], pulls[k], shares[k], moved[k]
+            old, bend = w[k, j], bends[k, j] + l2[j] + RIDGE
+            slope = gradient[k, j] + l2[j] * old
+            for i in range(len(x)):
+                slope += x[i] * pull[i] * (u[i] - means[i])
+            new = soft_threshold(bend * old - slope, l1[j], False) / bend
+            step = new - old
+            if step != 0.0:
+                for i in range(len(x)):
+                    u[i] += step * x[i]
+                    means[i] += step * x[i] * share[i]
+                w[k, j] = new
+                steepest = max(steepest, bend * abs(step))
+        if steepest <= tol:
+            return sweep + 1
+    return max_sweeps
