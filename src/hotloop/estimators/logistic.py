@@ -3,7 +3,7 @@
 import math
 import numbers
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, 
 from hotloop.estimators._logistic import Found, Task, by_lbfgs, by_newton_cg
 from hotloop.estimators._logistic_coordinate import by_coordinates
 from hotloop.estimators._minibatch_classifier import MinibatchClassification
+from hotloop.estimators._strength import Strength, strength_of
 from hotloop.optimizers import Optimizer
 
 __all__ = ["LogisticRegression"]
@@ -33,13 +34,6 @@ ALIASES = {"newton-cholesky": "newton-cg", "sag": "lbfgs", "saga": "coordinate"}
 """scikit-learn's other solvers of the same objective, and who does their work here."""
 FULL = {"lbfgs": by_lbfgs, "newton-cg": by_newton_cg, "coordinate": by_coordinates}
 """Solvers that look at all data in each step."""
-
-
-class Strength(NamedTuple):
-    """How much of the penalty is ‖W‖₁, and C, infinite for no penalty."""
-
-    l1_ratio: float
-    C: float
 
 
 def _trains_in_minibatches(estimator: Any) -> bool:
@@ -131,13 +125,13 @@ class LogisticRegression(LinearClassifier):
     >>> model.predict([[-3.0], [3.0]])
     array(['no', 'yes'], dtype='<U3')
     >>> model.predict_proba([[0.5]]).round(2)
-    array([[0.52, 0.48]])
+    array([[0.56, 0.44]])
 
     Of three features, two without meaning, the L1 penalty leaves one:
 
     >>> X = np.random.default_rng(0).standard_normal((200, 3))
     >>> hl.LogisticRegression(C=0.1, l1_ratio=1, solver="coordinate").fit(X, X[:, 0] > 0).coef_.round(1)
-    array([[2.2, 0. , 0. ]])
+    array([[3.2, 0. , 0. ]])
     """
 
     _minibatches: MinibatchClassification
@@ -306,32 +300,7 @@ class LogisticRegression(LinearClassifier):
             raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {self.optimizer!r}")
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", low=1)
-        return self._strength()
-
-    def _strength(self) -> Strength:
-        """What `penalty`, `l1_ratio` and `C` say together, by the rules of scikit-learn 1.8."""
-        ratio = 0.0 if self.l1_ratio is None else check_number(self.l1_ratio, "l1_ratio", low=0.0)
-        if ratio > 1:
-            raise InvalidValueError(f"l1_ratio: must be from 0 to 1, got {self.l1_ratio!r}")
-        unpenalised = isinstance(self.C, numbers.Real) and np.inf == self.C
-        C = math.inf if unpenalised else check_number(self.C, "C", low=0.0)
-        if C == 0:
-            raise InvalidValueError("C: must be above 0, got 0; a small one is a strong penalty")
-        if self.penalty == "deprecated":
-            return Strength(ratio, C)
-        if self.penalty is None:
-            if C != 1.0:
-                warnings.warn(f"penalty=None: C={self.C!r} is ignored", stacklevel=4)
-            return Strength(0.0, math.inf)
-        check_choice(self.penalty, "penalty", ("l1", "l2", "elasticnet"))
-        if self.penalty == "elasticnet":
-            if self.l1_ratio is None:
-                raise InvalidValueError("l1_ratio: penalty='elasticnet' needs a number from 0 to 1")
-            return Strength(ratio, C)
-        meant = 1.0 if self.penalty == "l1" else 0.0
-        if ratio not in (0.0, meant):
-            warnings.warn(f"penalty={self.penalty!r}: l1_ratio={ratio:g} is ignored", stacklevel=4)
-        return Strength(meant, C)
+        return strength_of(self.penalty, self.l1_ratio, self.C)
 
     def _solver_for(self, strength: Strength) -> str:
         has_l1 = strength.l1_ratio > 0 and not math.isinf(strength.C)
