@@ -559,9 +559,7 @@ def softmax(z):
 def network_forward(model, X, training=False, seed=0, step=0, running=None):
     """(outputs, running statistics by name) of one batch; those given, or the model's, are left alone."""
     theta = {name: np.array(value, np.float64) for name, value in model.parameters().items()}
-    running = {
-        name: np.array(value, np.float64) for name, value in (running or model.buffers()).items()
-    }
+    running = {name: np.array(value, np.float64) for name, value in (running or model.buffers()).items()}
     values, row, seen = np.asarray(X, np.float64), 0, {}
     for layer in model.layers:
         kind = type(layer).__name__
@@ -587,7 +585,11 @@ def network_forward(model, X, training=False, seed=0, step=0, running=None):
         elif kind == "Standardize":
             values = (values - running[f"{name}/mean"]) / running[f"{name}/deviation"]
         activation = {"Dense": "activation", "Activation": "name"}.get(kind)
-        values = _activated(values, getattr(layer, activation), theta.get(f"{name}/slope")) if activation else values
+        values = (
+            _activated(values, getattr(layer, activation), theta.get(f"{name}/slope"))
+            if activation
+            else values
+        )
         row += 1
     return values, running
 
