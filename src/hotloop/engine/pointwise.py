@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hotloop._jit import kernel, kernel_exact
+from hotloop._jit import kernel_exact
 from hotloop.engine.random import random_bits, stream_key
 
 __all__ = ["drop", "standardize"]
@@ -12,7 +12,7 @@ ALL_BITS = 2.0**32
 LOW_HALF, S32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@kernel
+@kernel_exact
 def drop(source, out, start, rate, mode, layer):
     """Inverted dropout: 0 with probability `rate`, else source / (1 − rate); in prediction a copy.
 
@@ -26,6 +26,7 @@ def drop(source, out, start, rate, mode, layer):
         return
     key = stream_key(mode.seed, mode.step, layer)
     low, high = np.uint32(key & LOW_HALF), np.uint32(key >> S32)
+    # Exact, or the compiler divides by 1 − rate in some iterations and multiplies in others.
     limit, scale = np.uint32(rate * ALL_BITS), out.dtype.type(1.0 / (1.0 - rate))
     for i in range(len(source)):
         bits = random_bits(start + i, low, high)
