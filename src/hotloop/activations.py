@@ -497,7 +497,7 @@ def prelu_backward(z, delta, before, slopes):
             out[j] = d[j] if row[j] > ZERO else slopes[j] * d[j]
 
 
-@kernel
+@kernel_exact
 def prelu_gradient(z, delta, grad):
     """∂L/∂αⱼ += δ z where z ≤ 0, for one row of the batch."""
     for j in range(len(z)):
