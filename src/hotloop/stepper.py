@@ -107,7 +107,13 @@ class Stepper:
         return sum(penalty.value(kernels[name]) for name, _, penalty in self._nuclear)
 
     def compile(self, net: Net, block: Block) -> None:
-        """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time."""
+        """Run the loop on no rows: it compiles, or comes from the cache, before anything counts time.
+
+        Each fit begins here, since addresses hold in one process, and a trainer may be pickled.
+        """
+        arguments = (0, self._hyper, np.empty(1), self._state, self._model.theta, self._grad, 0, 0)
+        self._address = address_of(self._recipe.optimizer.kernel(), arguments)
+        self._criterion = criterion_of(self._recipe.loss, self._model.dtype)
         groups = len(self._groups)
         nothing = _Plan(np.empty((groups, 0, 1)), np.empty((groups, 0)), np.empty(0))
         self._run(net, _rows(block, 0, 0, 0), nothing, 1, Team(1))
@@ -214,12 +220,9 @@ class Stepper:
         sums: NDArray[np.float64],
     ) -> int:  # fmt: skip
         recipe, theta = self._recipe, self._model.theta
-        # Addresses hold in this process alone, and a trainer may be pickled: they are asked for each time.
-        family_arguments = (0, self._hyper, np.empty(1), self._state, theta, self._grad, 0, 0)
-        criterion = criterion_of(recipe.loss, theta.dtype)
         mode = Mode(1, mask_seed(recipe.seed), self.steps_done + first)
         update = Update(
-            address=address_of(recipe.optimizer.kernel(), family_arguments),
+            address=self._address,
             code=recipe.optimizer.code,
             hyper=self._hyper,
             scalars=plan.scalars,
@@ -233,7 +236,7 @@ class Stepper:
         )
         part = with_own_loss(recipe.loss, net, part, theta, batch_size, mode, team)
         arguments = (update, theta, self._grad, batch_size, mode, sums)
-        return int(team.run(train_block, net, part, criterion, *arguments))
+        return int(team.run(train_block, net, part, self._criterion, *arguments))
 
     def _next_stop(self, done: int, n_steps: int) -> int:
         """The step before which Python has something to do, or the end of the block."""
