@@ -41,7 +41,7 @@ class Callback:
     """
 
     needs_gradient_norm: ClassVar[bool] = False
-    """True to have the column "gradient_norm"; it takes a barrier more a step."""
+    """True to have the column "gradient_norm"; it takes two walks over θ a step, and two barriers more."""
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
         """Before the first epoch of a fit."""

@@ -1,7 +1,7 @@
 """Layer specs: frozen descriptions that answer "with this fan-in: which operations, and what fan-out?"
 
 To add one: a frozen dataclass with `operations`, a row in `LAYERS`, and, if no existing operation of
-the table does it, a code in `engine.table` and its branches in `engine.network`.
+the table does it, a code in `engine.table` and its branches in `engine.operations`.
 """
 
 from abc import ABC, abstractmethod

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from hotloop._checks import check_dtype, check_flag, check_integer, check_vector
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
-from hotloop.engine.loop import evaluate_block, gradient_block, penalty_block
+from hotloop.engine.descent import add_penalties
+from hotloop.engine.loop import evaluate_block, gradient_block
 from hotloop.engine.operations import link
 from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, aligned_zeros, mask_seed
 from hotloop.engine.team import Team, check_threads
@@ -172,7 +173,7 @@ class Objective:
         if not self._net.penalised and not self._nuclear:
             return 0.0
         grad = np.zeros_like(self._grad) if grad is None else grad
-        value = float(penalty_block(self._net, self._theta, grad))
+        value = float(add_penalties(self._net, self._theta, grad))
         for name, penalty in self._nuclear:
             kernel = self.model.views(self._theta)[name]
             value += penalty.value(kernel)

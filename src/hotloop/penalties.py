@@ -3,7 +3,7 @@
 A penalty adds a term to the loss, for each kernel W by itself; a limit is kept by changing W after
 the step. Biases and the parameters of batch normalisation are left alone. To add one: a code
 (append-only), a frozen dataclass, a kernel, a row in `PENALTIES`, and its branch in
-`engine.network`.
+`engine.descent`.
 """
 
 from abc import ABC, abstractmethod
@@ -72,7 +72,8 @@ class L1(Penalty):
     proximal : bool, default False
         False takes the subgradient λ sign(w), 0 at w = 0. True leaves |w| out of the gradient and
         shrinks each weight by ηλ after the step, stopping at 0 (soft threshold), η being the step's
-        learning rate, also for optimizers that scale their steps by something else.
+        learning rate, also for optimizers that scale their steps by something else: with those, or with
+        momentum, training settles at other weights than with the subgradient.
 
     Raises
     ------

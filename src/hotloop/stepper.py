@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hotloop.averages import Average
 from hotloop.custom import with_own_loss
-from hotloop.engine.address import address_of
+from hotloop.engine.address import NOWHERE, address_of
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.table import Mode, Net, aligned_zeros, mask_seed
 from hotloop.engine.team import Team
@@ -44,6 +44,7 @@ class _Plan:
     average_rates: NDArray[np.float64]  # (steps,)
 
     def part(self, lo: int, hi: int) -> "_Plan":
+        """Those of steps lo:hi."""
         # Contiguous: other layouts would compile the loop again.
         scalars, rates = self.scalars[:, lo:hi], self.rates[:, lo:hi]
         return _Plan(np.ascontiguousarray(scalars), np.ascontiguousarray(rates), self.average_rates[lo:hi])
@@ -77,6 +78,7 @@ class Stepper:
         self._grad = aligned_zeros(size, model.dtype)
         self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
         self._average = aligned_zeros(0 if recipe.average is None else size, model.dtype)
+        self._address = NOWHERE  # of the optimizer's kernel: `compile` asks for it
         self._hyper = np.array(recipe.optimizer.hyper(), np.float64)
         # What a block started from, to go back to when it is not finite.
         self._kept = tuple(np.empty_like(array) for array in self._changing)

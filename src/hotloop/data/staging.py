@@ -147,6 +147,7 @@ def column_statistics(
     block = np.empty((rows, width))
 
     def pieces() -> Iterator[NDArray[np.float64]]:
+        """Some rows at a time, each in the memory of the last."""
         for first in range(0, n, rows):
             part = block[: min(rows, n - first)]
             stage_rows(features, slice(first, first + len(part)), part, scale)

@@ -1,7 +1,7 @@
 """The entry kernels: what Python calls once a block, on every thread of a team.
 
 A training step meets at two barriers: after the deltas of all rows, and after the update of all of θ.
-(Batch normalisation, clipping by the norm, limits and averages add theirs.)
+(Batch normalisation, the norm of the gradient, and limits add theirs.)
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.address import call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
-from hotloop.engine.descent import add_gradient, add_penalties, descend, penalty_sum
+from hotloop.engine.descent import add_gradient, descend, penalty_sum
 from hotloop.engine.network import backward, forward, loss_rows
 from hotloop.engine.table import LIMITS, N_IN, N_OUT, VALUE, Mode
 from hotloop.engine.team import Crew, barrier, share
@@ -29,7 +29,6 @@ __all__ = [
     "Update",
     "evaluate_block",
     "gradient_block",
-    "penalty_block",
     "predict_block",
     "train_block",
 ]
@@ -161,12 +160,6 @@ def add_sums(net, weights, sums):
     total, hits = weighted_sums(net, weights)
     sums[0] += total
     sums[1] += hits
-
-
-@kernel
-def penalty_block(net, theta, grad):
-    """Add the gradient of all penalties to `grad`; their value."""
-    return add_penalties(net, theta, grad)
 
 
 @kernel

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hotloop.engine.address import NOWHERE
 from hotloop.engine.tile import PANEL_COLUMNS
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PenaltyTerm
 
@@ -148,7 +149,7 @@ class Net(NamedTuple):
     row_loss: NDArray[np.float64]  # (capacity,) loss of each row of the batch
     row_hit: NDArray[np.float64]  # (capacity,) 1 where the class is right
     partial: NDArray[np.float64]  # (2, rows of all kernels) PENALTY_SUMS and SQUARES of the gradient
-    calls: NDArray[np.int64]  # (CALLS,) addresses of kernels, or 0
+    calls: NDArray[np.int64]  # (CALLS,) addresses of kernels, or NOWHERE
     first: int  # the first row of the table that has parameters
     zeros: int  # offset into work of as many zeros as the widest row
     panels: int  # offset into work of the threads' panels
@@ -252,7 +253,7 @@ def bind(
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
         partial=np.zeros((2, kernel_rows)),
-        calls=np.zeros(CALLS, np.int64),
+        calls=np.full(CALLS, NOWHERE, np.int64),
         first=trained[0] if trained else len(operations),
         zeros=zeros,
         panels=panels,
