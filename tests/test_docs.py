@@ -70,8 +70,6 @@ def test_not_yet_is_followed_by_names(page):
 def test_files_and_functions_exist(page):
     found = [match for span in SPAN.findall(prose(page)) if (match := FILE.fullmatch(span))]
     for path, function in (match.groups() for match in found):
-        if path.startswith(("sklearn/", "conftest.py")):
-            continue  # theirs
         inside = not path.startswith(("tests/", "examples/", "benchmarks/"))
         assert ((PACKAGE if inside else ROOT) / path).is_file(), path
         if function is not None:
