@@ -10,6 +10,7 @@ from typing import Any
 
 from hotloop import data, errors, initializers, losses
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
+from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
 from hotloop.analysis.norms import Norms, norms
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
@@ -80,6 +81,7 @@ __all__ = [
     "EarlyStopping",
     "ElasticNet",
     "Exponential",
+    "Function",
     "GradientCheck",
     "GradientTolerance",
     "History",
@@ -113,6 +115,8 @@ __all__ = [
     "initializers",
     "losses",
     "norms",
+    "numerical_gradient",
+    "numerical_hessian",
 ]
 
 __version__ = "0.1.0"

@@ -123,6 +123,11 @@ class Objective:
         """How many numbers θ has."""
         return self.model.theta.size
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The model's: of the gradient, and of all numbers on the way."""
+        return self.model.dtype
+
     def value(self, theta: Any) -> float:
         """L(θ).
 
