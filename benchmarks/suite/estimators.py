@@ -4,6 +4,7 @@
 float64 alone                     nothing of ours: an epoch takes what reading the data takes
 float32 too                       `visit` in `engine/perceptron.py`: is it still inlined, does `dot` vectorise
 shuffled alone                    `engine/fetch.py`, and `AHEAD` in `engine/perceptron.py`
+SeedEnsemble, two jobs alone      what Python does between blocks, with its lock: `trainer.py`
 ten classes, not two              the separators learn side by side no more: `epoch`
 ================================  ====================================================================
 """
@@ -82,3 +83,22 @@ class ShuffledPerceptron(Perceptron):
     params = (["noise"], ["float32", "float64"], [2])
     shuffle = True
     track_difference_of_weights = None  # the orders differ
+
+
+class SeedEnsemble:
+    """Four networks, one after the other and two at a time: is there Python in their way?"""
+
+    params = ([1, 2],)
+    param_names = ("n_jobs",)
+    timeout = 120
+
+    def setup(self, n_jobs):
+        self.X, self.y = digits(1500)
+        one = hl.MLPClassifier(max_iter=10, tol=0, n_iter_no_change=10)
+        self.model = hl.SeedEnsembleClassifier(one, n_estimators=4, n_jobs=n_jobs, random_state=0)
+        self.time_fit(n_jobs)  # compiles
+
+    def time_fit(self, n_jobs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ten epochs are few
+            self.model.fit(self.X, self.y)
