@@ -8,9 +8,10 @@
 import importlib
 from typing import Any
 
-from hotloop import data, errors, initializers, losses
+from hotloop import data, errors, initializers, losses, plot
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.landscape import Landscape, landscape
 from hotloop.analysis.norms import Norms, norms
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
@@ -87,6 +88,7 @@ __all__ = [
     "History",
     "HotloopError",
     "InverseSqrt",
+    "Landscape",
     "Linear",
     "Lion",
     "LossTolerance",
@@ -113,10 +115,12 @@ __all__ = [
     "data",
     "errors",
     "initializers",
+    "landscape",
     "losses",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
+    "plot",
 ]
 
 __version__ = "0.1.0"
