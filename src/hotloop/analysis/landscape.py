@@ -142,9 +142,9 @@ def landscape(
 
     Notes
     -----
-    ``notes/002``, error surfaces; Li, Xu, Taylor, Studer & Goldstein, *Visualizing the loss landscape of
-    neural nets*, 2018, sections 4 and 7. A network with `BatchNorm` is looked at as it is trained with
-    ``hl.Objective(..., training=True)``: running statistics fit the center only.
+    ``notes/000``, section 1.2, error surfaces; Li, Xu, Taylor, Studer & Goldstein, *Visualizing the loss
+    landscape of neural nets*, 2018, sections 4 and 7. Look at a network with `BatchNorm` as it is trained,
+    with ``hl.Objective(..., training=True)``: running statistics fit the center only.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A loss on a plane: filled contours, and the paths that cross them."""
+"""A loss on a line or a plane, as a curve or as contours, and the paths that cross it."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ __all__ = [
     "draw_contours",
     "draw_paths",
     "finite_values",
+    "landscape_of",
     "levels_of",
-    "plane_of",
     "spans_decades",
     "surface_colors",
 ]
@@ -29,14 +29,12 @@ DEEPEST = 1e-4
 """Lower than this part of the highest value nothing is told apart."""
 
 
-def plane_of(
-    objective: Differentiable, xlim: tuple[float, float], ylim: tuple[float, float], n: int
-) -> Landscape:
-    """A function of two numbers as a landscape whose coordinates are these numbers."""
-    center, directions = np.zeros(2), np.eye(2)
-    coordinates = (np.linspace(*xlim, n), np.linspace(*ylim, n))
+def landscape_of(objective: Differentiable, limits: list[tuple[float, float]], n: int) -> Landscape:
+    """A function of one or two numbers as a landscape whose coordinates are these numbers."""
+    center, directions = np.zeros(len(limits)), np.eye(len(limits))
+    coordinates = tuple(np.linspace(low, high, n) for low, high in limits)
     values = evaluate(objective, center, directions, coordinates)
-    return Landscape(center, directions, coordinates, values, ("θ₁", "θ₂"))
+    return Landscape(center, directions, coordinates, values, ("θ₁", "θ₂") if len(limits) == 2 else ("θ",))
 
 
 def check_paths(paths: Any, size: int) -> dict[str, NDArray[np.float64]]:
@@ -82,6 +80,27 @@ def levels_of(values: Any) -> tuple[NDArray[np.float64], Any]:
     return steps, colors.Normalize(steps[0], steps[-1])
 
 
+def draw_ground(ax: Any, ground: Landscape) -> None:
+    """The curve of one direction, or the contours of two."""
+    if len(ground.directions) == 2:
+        draw_contours(ax, ground)
+        return
+    (x,), values = ground.coordinates, finite_values(ground.values)
+    ax.plot(x, values, color=COLORS[0], lw=2, zorder=1)
+    if spans_decades(values) and values.min() > 0:
+        ax.set_yscale("log")
+    ax.set(xlabel=ground.names[0], ylabel="loss", xlim=(x[0], x[-1]))
+    ax.grid(color=ink(ax), alpha=0.15, lw=0.6)
+
+
+def points_on(ground: Landscape, path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where each step of a path is drawn, (steps, 2): on the curve, or in the plane."""
+    points = ground.project(path)
+    if len(ground.directions) == 2:
+        return points
+    return np.column_stack([points, np.interp(points[:, 0], ground.coordinates[0], ground.values)])
+
+
 def draw_contours(ax: Any, plane: Landscape) -> Any:
     """Fill `ax` with the contours of a plane, with a bar that tells the loss."""
     values = finite_values(plane.values)
@@ -104,10 +123,10 @@ def draw_contours(ax: Any, plane: Landscape) -> Any:
     return filled
 
 
-def draw_paths(ax: Any, plane: Landscape, paths: dict[str, NDArray[np.float64]]) -> None:
+def draw_paths(ax: Any, ground: Landscape, paths: dict[str, NDArray[np.float64]]) -> None:
     """Each path as a line with its steps, a ring where it begins and a mark where it ends."""
     for k, (name, path) in enumerate(paths.items()):
-        points = plane.project(path)
+        points = points_on(ground, path)
         color, marker = COLORS[(k + 1) % len(COLORS)], MARKERS[k % len(MARKERS)]
         step = "." if len(points) <= 60 else ""
         line = ax.plot(*points.T, step + "-", color=color, lw=2.0, ms=6, zorder=3)[0]

@@ -53,7 +53,7 @@ def paper(ax: Any) -> Color:
     for face in (ax.get_facecolor(), ax.figure.get_facecolor()):
         if face[3] > 0:
             return _rgb(face)
-    return (1.0, 1.0, 1.0) if brightness(ink(ax)) < 0.5 else (0.0, 0.0, 0.0)
+    return (1.0, 1.0, 1.0) if readable(ink(ax)) == "white" else (0.0, 0.0, 0.0)
 
 
 def blend(color: Any, background: Any, amount: float) -> Color:
@@ -62,9 +62,17 @@ def blend(color: Any, background: Any, amount: float) -> Color:
     return (float(mixed[0]), float(mixed[1]), float(mixed[2]))
 
 
-def brightness(color: Any) -> float:
-    """From 0 for black to 1 for white, as the eye has it (luma of Rec. 709)."""
-    return float(np.array(_rgb(color)) @ (0.2126, 0.7152, 0.0722))
+def contrast_with(color: Any, background: Any) -> float:
+    """From 1 for the same luminance to 21 for black on white (W3C, WCAG 2.2, contrast ratio)."""
+    channels = np.array([_rgb(color), _rgb(background)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return float((high + 0.05) / (low + 0.05))
+
+
+def readable(background: Any) -> str:
+    """Black or white, whichever stands out more from a background."""
+    return max(("black", "white"), key=lambda color: contrast_with(color, background))
 
 
 def ramp(*colors: Any) -> Any:

@@ -13,9 +13,8 @@ from hotloop._checks import check_flag, check_integer
 from hotloop.analysis.functions import Differentiable
 from hotloop.analysis.landscape import MARGIN, Landscape
 from hotloop.errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from hotloop.plot._plane import check_paths, draw_contours, finite_values
+from hotloop.plot._plane import check_paths, draw_ground, finite_values, landscape_of, points_on
 from hotloop.plot._style import COLORS, MARKERS, axes, halo, matplotlib, paper
-from hotloop.plot.surfaces import checked_plane
 
 __all__ = ["animate_descent"]
 
@@ -43,8 +42,8 @@ def animate_descent(
     Parameters
     ----------
     surface : Landscape, Objective or Function
-        What `hl.landscape` found along two directions; or a function with ``size == 2``, of which the
-        part is drawn where the paths are.
+        What `hl.landscape` found; or a function of one or two numbers, of which the part is drawn where
+        the paths are.
     paths : dict of str to array-like (steps, size)
         θ after each step, the start first, by the name of the optimizer.
     filename : str or path, optional
@@ -76,7 +75,7 @@ def animate_descent(
 
     Notes
     -----
-    ``notes/004``, gradient descent.
+    ``notes/004``, animation of a descent.
 
     Examples
     --------
@@ -90,22 +89,21 @@ def animate_descent(
     fps, frames = check_integer(fps, "fps", low=1), check_integer(frames, "frames", low=1)
     trail = None if trail is None else check_integer(trail, "trail", low=1)
     check_flag(progress, "progress")
-    if not isinstance(surface, Landscape) and getattr(surface, "size", None) != 2:
+    if not isinstance(surface, Landscape) and getattr(surface, "size", None) not in (1, 2):
         raise InvalidTypeError(
-            f"surface: expected what hl.landscape returns, or a function of two numbers, got {surface!r}"
+            "surface: expected what hl.landscape returns, or a function of one or two numbers, "
+            f"got {surface!r}"
         )
-    size = surface.center.size if isinstance(surface, Landscape) else 2
+    size = surface.center.size if isinstance(surface, Landscape) else surface.size
     named = check_paths(paths, size)
     if not named:
         raise InvalidValueError("paths: is empty; give {'a name': array (steps, size)}")
-    plane = surface if isinstance(surface, Landscape) else _around(surface, named)
-    if len(plane.directions) != 2:
-        raise InvalidValueError("surface: has one direction; paths need the plane of two, from hl.landscape")
-    finite_values(plane.values)
+    ground = surface if isinstance(surface, Landscape) else _around(surface, named)
+    finite_values(ground.values)
     writer = None if filename is None else _writer(Path(filename), fps)
     own_figure = ax is None
     ax = axes(ax, PURPOSE)
-    shown = _animation(ax, plane, named, fps, frames, trail)
+    shown = _animation(ax, ground, named, fps, frames, trail)
     if own_figure:  # laid out once, not for each frame
         ax.figure.draw_without_rendering()
         ax.figure.set_layout_engine("none")
@@ -117,15 +115,15 @@ def animate_descent(
 
 def _animation(
     ax: Any,
-    plane: Landscape,
+    ground: Landscape,
     paths: dict[str, NDArray[np.float64]],
     fps: int,
     frames: int,
     trail: int | None,
 ) -> Any:
     """The animation on `ax`, its contours drawn."""
-    draw_contours(ax, plane)
-    points = [plane.project(path) for path in paths.values()]
+    draw_ground(ax, ground)
+    points = [points_on(ground, path) for path in paths.values()]
     runners = [_runner(ax, k, name) for k, name in enumerate(paths)]
     ax.legend(loc="upper right", framealpha=0.85)
     title = ax.set_title("step 0", loc="left", fontsize="medium")
@@ -156,12 +154,11 @@ def _runner(ax: Any, k: int, name: str) -> tuple[Any, Any]:
 
 
 def _around(objective: Differentiable, paths: dict[str, NDArray[np.float64]]) -> Landscape:
-    """The part of a function of two numbers where the paths are."""
+    """The part of a function of one or two numbers where the paths are."""
     everywhere = np.vstack(list(paths.values()))
     low, high = everywhere.min(axis=0), everywhere.max(axis=0)
     margin = np.where(high > low, MARGIN * (high - low), 1.0)
-    xlim, ylim = zip(low - margin, high + margin, strict=True)
-    return checked_plane(objective, xlim, ylim, GRID)
+    return landscape_of(objective, list(zip(low - margin, high + margin, strict=True)), GRID)
 
 
 def _writer(path: Path, fps: int) -> Any:

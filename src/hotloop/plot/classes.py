@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hotloop._checks import check_features, check_flag, check_integer
 from hotloop.errors import InvalidTypeError, InvalidValueError
-from hotloop.plot._style import COLORS, MARKERS, axes, blend, brightness, class_colors, ink, paper
+from hotloop.plot._style import COLORS, MARKERS, axes, blend, class_colors, ink, paper, readable
 from hotloop.sequential import Sequential
 
 __all__ = ["confusion_matrix", "decision_regions"]
@@ -142,11 +142,10 @@ def confusion_matrix(
         # The root lets rare mistakes be seen.
         cells[i, j] = blend(COLORS[0] if i == j else COLORS[1], paper(ax), np.sqrt(shares[i, j]))
         text = f"{100 * shares[i, j]:.1f}" if normalize else f"{counts[i, j]:,}"
-        light = brightness(cells[i, j]) > 0.45
         shade = 1.0 if counts[i, j] else 0.35
         ax.text(
             j, i, text, ha="center", va="center", fontsize="small" if k > 6 else "medium",
-            color="black" if light else "white", alpha=shade,
+            color=readable(cells[i, j]), alpha=shade,
         )  # fmt: skip
     ax.imshow(cells)
     ax.set(xlabel="predicted class", ylabel="true class")

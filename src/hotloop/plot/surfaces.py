@@ -12,15 +12,14 @@ from hotloop.analysis.landscape import Landscape
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.plot._plane import (
     check_paths,
-    draw_contours,
+    draw_ground,
     draw_paths,
     finite_values,
+    landscape_of,
     levels_of,
-    plane_of,
-    spans_decades,
     surface_colors,
 )
-from hotloop.plot._style import COLORS, MARKERS, axes, halo, ink, matplotlib, paper
+from hotloop.plot._style import COLORS, axes, halo, ink, matplotlib, paper
 
 __all__ = ["error_surface", "landscape"]
 
@@ -76,12 +75,9 @@ def landscape(
     if kind == "surface":
         ax = axes(ax, purpose, (6.8, 5.4), projection="3d")
         _draw_surface(ax, result, named)
-    elif is_line:
-        ax = axes(ax, purpose)
-        _draw_line(ax, result, named)
     else:
         ax = axes(ax, purpose)
-        draw_contours(ax, result)
+        draw_ground(ax, result)
         draw_paths(ax, result, named)
     return ax
 
@@ -124,7 +120,7 @@ def error_surface(
 
     Notes
     -----
-    ``notes/002``, error surfaces.
+    ``notes/000``, section 1.2, error surfaces.
 
     Examples
     --------
@@ -132,7 +128,13 @@ def error_surface(
     >>> saddle = hl.Function(lambda t: t[0] ** 2 - t[1] ** 2, 2, gradient="differences")
     >>> ax = hl.plot.error_surface(saddle, (-1, 1), (-1, 1))
     """
-    plane = checked_plane(objective, xlim, ylim, check_integer(n, "n", low=2))
+    if getattr(objective, "size", None) != 2 or not hasattr(objective, "value"):
+        raise InvalidTypeError(
+            f"objective: expected a function of two numbers, such as hl.Function(f, 2), got {objective!r}; "
+            "hl.landscape makes a plane of larger ones"
+        )
+    limits = [check_limits(xlim, "xlim"), check_limits(ylim, "ylim")]
+    plane = landscape_of(objective, limits, check_integer(n, "n", low=2))
     named = check_paths(paths, 2)
     finite_values(plane.values)
     if check_flag(arrows, "arrows"):
@@ -140,7 +142,7 @@ def error_surface(
         field = np.array([[objective.gradient([a, b]) for a in x] for b in y], np.float64)
         field /= np.maximum(np.linalg.norm(field, axis=2, keepdims=True), np.finfo(np.float64).tiny)
     ax = axes(ax, "hl.plot.error_surface")
-    draw_contours(ax, plane)
+    draw_ground(ax, plane)
     if arrows:
         # In units of the page: an arrow points where a step would go, whatever the aspect of the Axes.
         ax.quiver(
@@ -151,16 +153,6 @@ def error_surface(
     return ax
 
 
-def checked_plane(objective: Any, xlim: Any, ylim: Any, n: int) -> Landscape:
-    """The plane of a function of two numbers, if it is one and the limits are limits."""
-    if getattr(objective, "size", None) != 2 or not hasattr(objective, "value"):
-        raise InvalidTypeError(
-            f"objective: expected a function of two numbers, such as hl.Function(f, 2), got {objective!r}; "
-            "hl.landscape makes a plane of larger ones"
-        )
-    return plane_of(objective, check_limits(xlim, "xlim"), check_limits(ylim, "ylim"), n)
-
-
 def check_limits(limits: Any, name: str) -> tuple[float, float]:
     """`limits` as (low, high), finite, with low < high."""
     if np.shape(limits) != (2,):
@@ -169,22 +161,6 @@ def check_limits(limits: Any, name: str) -> tuple[float, float]:
     if low >= high:
         raise InvalidValueError(f"{name}: the first number must be below the second, got {limits!r}")
     return low, high
-
-
-def _draw_line(ax: Any, line: Landscape, paths: dict[str, NDArray[np.float64]]) -> None:
-    (x,) = line.coordinates
-    values = finite_values(line.values)
-    ax.plot(x, values, color=COLORS[0], lw=2)
-    if spans_decades(values):
-        ax.set_yscale("log")
-    for k, (name, path) in enumerate(paths.items()):
-        a = line.project(path)[:, 0]
-        color, marker = COLORS[(k + 1) % len(COLORS)], MARKERS[k % len(MARKERS)]
-        ax.plot(a, np.interp(a, x, line.values), marker, color=color, ms=6, mec=paper(ax), label=name)
-    ax.set(xlabel=line.names[0], ylabel="loss", xlim=(x[0], x[-1]))
-    ax.grid(color=ink(ax), alpha=0.15, lw=0.6)
-    if paths:
-        ax.legend(frameon=False)
 
 
 def _draw_surface(ax: Any, plane: Landscape, paths: dict[str, NDArray[np.float64]]) -> None:
