@@ -13,11 +13,12 @@ from hotloop.plot._style import COLORS, MARKERS, blend, check_named, halo, ink, 
 
 __all__ = [
     "check_paths",
-    "draw_contours",
+    "check_values",
+    "draw_ground",
     "draw_paths",
-    "finite_values",
     "landscape_of",
     "levels_of",
+    "points_on",
     "spans_decades",
     "surface_colors",
 ]
@@ -43,12 +44,10 @@ def check_paths(paths: Any, size: int) -> dict[str, NDArray[np.float64]]:
     return {name: check_path(path, f"paths[{name!r}]", size) for name, path in named.items()}
 
 
-def finite_values(values: NDArray[np.float64]) -> Any:
-    """The values, masked where they are not finite."""
-    masked = np.ma.masked_invalid(values)
-    if masked.count() == 0:
-        raise InvalidValueError("result: no value of the grid is finite; look at a smaller span")
-    return masked
+def check_values(ground: Landscape, name: str) -> None:
+    """Raise if there is nothing to draw; `name` is the argument that `ground` comes from."""
+    if not np.isfinite(ground.values).any():
+        raise InvalidValueError(f"{name}: no value on the grid is finite; look at a smaller part")
 
 
 def surface_colors(ax: Any) -> Any:
@@ -85,7 +84,7 @@ def draw_ground(ax: Any, ground: Landscape) -> None:
     if len(ground.directions) == 2:
         draw_contours(ax, ground)
         return
-    (x,), values = ground.coordinates, finite_values(ground.values)
+    (x,), values = ground.coordinates, np.ma.masked_invalid(ground.values)
     ax.plot(x, values, color=COLORS[0], lw=2, zorder=1)
     if spans_decades(values) and values.min() > 0:
         ax.set_yscale("log")
@@ -103,12 +102,12 @@ def points_on(ground: Landscape, path: NDArray[np.float64]) -> NDArray[np.float6
 
 def draw_contours(ax: Any, plane: Landscape) -> Any:
     """Fill `ax` with the contours of a plane, with a bar that tells the loss."""
-    values = finite_values(plane.values)
+    values = np.ma.masked_invalid(plane.values)
     levels, scale = levels_of(values)
-    values = values.clip(levels[0], levels[-1])
+    heights = values.clip(levels[0], levels[-1])
     x, y = plane.coordinates
-    filled = ax.contourf(x, y, values, levels=levels, norm=scale, cmap=surface_colors(ax), zorder=0)
-    ax.contour(x, y, values, levels=levels, colors=[ink(ax)], alpha=0.25, linewidths=0.5, zorder=1)
+    filled = ax.contourf(x, y, heights, levels=levels, norm=scale, cmap=surface_colors(ax), zorder=0)
+    ax.contour(x, y, heights, levels=levels, colors=[ink(ax)], alpha=0.25, linewidths=0.5, zorder=1)
     bar = ax.figure.colorbar(filled, ax=ax, pad=0.02, shrink=0.95, aspect=30)
     bar.set_label("loss")
     bar.minorticks_off()

@@ -13,7 +13,7 @@ from hotloop._checks import check_flag, check_integer
 from hotloop.analysis.functions import Differentiable
 from hotloop.analysis.landscape import MARGIN, Landscape
 from hotloop.errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from hotloop.plot._plane import check_paths, draw_ground, finite_values, landscape_of, points_on
+from hotloop.plot._plane import check_paths, check_values, draw_ground, landscape_of, points_on
 from hotloop.plot._style import COLORS, MARKERS, axes, halo, matplotlib, paper
 
 __all__ = ["animate_descent"]
@@ -99,7 +99,7 @@ def animate_descent(
     if not named:
         raise InvalidValueError("paths: is empty; give {'a name': array (steps, size)}")
     ground = surface if isinstance(surface, Landscape) else _around(surface, named)
-    finite_values(ground.values)
+    check_values(ground, "surface")
     writer = None if filename is None else _writer(Path(filename), fps)
     own_figure = ax is None
     ax = axes(ax, PURPOSE)

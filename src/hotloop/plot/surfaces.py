@@ -12,9 +12,9 @@ from hotloop.analysis.landscape import Landscape
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.plot._plane import (
     check_paths,
+    check_values,
     draw_ground,
     draw_paths,
-    finite_values,
     landscape_of,
     levels_of,
     surface_colors,
@@ -70,7 +70,7 @@ def landscape(
             f"kind: this landscape has {len(result.directions)} directions, for {fitting}"
         )
     named = check_paths(paths, result.center.size)
-    finite_values(result.values)
+    check_values(result, "result")
     purpose = "hl.plot.landscape"
     if kind == "surface":
         ax = axes(ax, purpose, (6.8, 5.4), projection="3d")
@@ -136,7 +136,7 @@ def error_surface(
     limits = [check_limits(xlim, "xlim"), check_limits(ylim, "ylim")]
     plane = landscape_of(objective, limits, check_integer(n, "n", low=2))
     named = check_paths(paths, 2)
-    finite_values(plane.values)
+    check_values(plane, "objective")
     if check_flag(arrows, "arrows"):
         x, y = (np.linspace(axis[0], axis[-1], 2 * ARROWS + 1)[1::2] for axis in plane.coordinates)
         field = np.array([[objective.gradient([a, b]) for a in x] for b in y], np.float64)
@@ -164,7 +164,7 @@ def check_limits(limits: Any, name: str) -> tuple[float, float]:
 
 
 def _draw_surface(ax: Any, plane: Landscape, paths: dict[str, NDArray[np.float64]]) -> None:
-    values = finite_values(plane.values)
+    values = np.ma.masked_invalid(plane.values)
     x, y = plane.coordinates
     norm = levels_of(values)[1]
     ax.plot_surface(
