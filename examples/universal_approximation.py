@@ -1,11 +1,11 @@
 """Build a curve from one hidden layer by hand, and let training build it, too.
 
 A sum of steps is a staircase, so a hidden layer of steps comes as near to any continuous curve as you like:
-with k steps the largest error falls like 1/k. If each step takes its time, as the ramps of notes/000
-(section 2.1.2) do, the very same θ joins points of the curve by straight lines, and the error falls like
-1/k². Cybenko, "Approximation by superpositions of a sigmoidal function" (1989), has the theorem. What it
-does not say is how to find θ: training starts from sigmoids at random places, and moves them to where
-the curve bends.
+with k steps the largest error falls like 1/k, where the curve's slope is bounded. If each step takes its
+time, as the ramps of notes/000 (section 2.1.2) do, the very same θ joins points of the curve by straight
+lines, and on smooth curves the error falls like 1/k². Cybenko, "Approximation by superpositions of a
+sigmoidal function" (1989), has the theorem. What it does not say is how to find θ: training starts from
+sigmoids at random places, and moves them to where the curve bends.
 
     python examples/universal_approximation.py
     python examples/universal_approximation.py --steps 10000 --seed 3
@@ -91,6 +91,7 @@ def draw_networks(figure, rows):
 
 def draw_errors(axes, rows):
     """The largest error of each way by the number of units, and the slopes that theory gives."""
+    # Where a name stands: beside the point of so many units, moved right and up by so many points.
     beside = {"s": (8, 2, 16, "left"), "o": (64, 8, 10, "left"), "^": (16, -10, -16, "right")}
     for name, (color, marker, models) in rows.items():
         errors = {units: largest_error(model) for units, model in models.items()}

@@ -6,7 +6,7 @@ was fitted to, and large on the rest. With a large λ it learns next to nothing:
 In between, the data that each fold leaves out choose λ.
 
     python examples/validation_curve.py
-    python examples/validation_curve.py --rows 200 --noise 0.5
+    python examples/validation_curve.py --rows 400  # with much data there is little to overfit
 """
 
 import argparse
@@ -80,7 +80,7 @@ def draw_errors(axes, search, fits, noise):
             STRENGTHS, mean, style, color=color, lw=2, label=f"{name} (mean ± std of {FOLDS * REPEATS} folds)"
         )
     axes.axhline(noise, color="0.5", ls=":", label="the noise itself")
-    for strength, name in zip(fits, NAMES, strict=True):
+    for (strength, _), name in zip(fits, NAMES, strict=True):
         axes.axvline(strength, color="0.5", lw=0.8, zorder=0)
         axes.text(strength, 1.02, name, ha="center", transform=axes.get_xaxis_transform())
     axes.set(xlabel="λ", ylabel="root mean squared error", ylim=(0, 4 * noise + 0.3))
@@ -107,7 +107,7 @@ def draw(path, search, fits, X, y, noise):
     upper, lower = figure.subfigures(2, 1, height_ratios=[1.25, 1])
     draw_errors(upper.subplots(), search, fits, noise)
     panels = lower.subplots(1, 3, sharey=True)
-    for axes, name, (strength, model) in zip(panels, NAMES, fits.items(), strict=True):
+    for axes, name, (strength, model) in zip(panels, NAMES, fits, strict=True):
         draw_fit(axes, f"λ = {strength:.3g}, {name}", model, X, y, noise)
     panels[0].set_ylabel("y")
     panels[0].legend(loc="lower left", fontsize="small")
@@ -119,12 +119,12 @@ def main():
     X, y = noisy_points(options.rows, options.noise, options.seed)
     search = cross_validate(X, y, options.seed)
     chosen = search.best_params_["ridge__alpha"]
-    fits = {
-        strength: clone(search.best_estimator_).set_params(ridge__alpha=strength).fit(X, y)
+    fits = [
+        (strength, clone(search.best_estimator_).set_params(ridge__alpha=strength).fit(X, y))
         for strength in (STRENGTHS[0], chosen, TOO_LARGE)
-    }
+    ]
     print("      λ   error on the data   on new data")
-    for strength, model in fits.items():
+    for strength, model in fits:
         seen = np.sqrt(np.mean((model.predict(X) - y) ** 2))
         print(f"{strength:7.3g}   {seen:17.2f}   {error_on_new_data(model, options.noise):11.2f}")
     print(f"chosen by cross-validation, where the error was {-search.best_score_:.2f}: λ = {chosen:.3g}")
