@@ -20,7 +20,7 @@ import hotloop as hl
 
 UNITS = (4, 16, 64)
 MORE_UNITS = 2 ** np.arange(1, 9)
-X = np.linspace(0, 1, 257)[:, None]
+X = np.linspace(0, 1, 129)[:, None]
 DENSE_X = np.linspace(0, 1, 10_001)[:, None]
 STARTS = 3
 
@@ -32,7 +32,7 @@ def curve(x):
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=4000, help="of training, on all points at once")
+    parser.add_argument("--steps", type=int, default=3000, help="of training, on all points at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("universal_approximation.png"))
     return parser.parse_args()
