@@ -11,7 +11,15 @@ from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.objective import Objective
 from hotloop.sequential import Sequential
 
-__all__ = ["check_path", "eigenvectors", "filter_normalized", "given", "principal", "random_directions"]
+__all__ = [
+    "center_of",
+    "check_path",
+    "eigenvectors",
+    "filter_normalized",
+    "given",
+    "principal",
+    "random_directions",
+]
 
 DENSE_LIMIT = 2000
 """Numbers of θ up to which the whole Hessian is formed: 32 MB, and some seconds for its eigenvectors."""

@@ -10,7 +10,21 @@ from numpy.typing import NDArray
 from hotloop import extras
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["COLORS", "MARKERS", "axes", "blend", "check_named", "ink", "matplotlib", "paper", "ramp"]
+__all__ = [
+    "COLORS",
+    "MARKERS",
+    "axes",
+    "blend",
+    "check_named",
+    "class_colors",
+    "contrast_with",
+    "halo",
+    "ink",
+    "matplotlib",
+    "paper",
+    "ramp",
+    "readable",
+]
 
 Color = tuple[float, float, float]
 
