@@ -11,9 +11,8 @@ def bowl(size=3):
     return hl.Function(lambda t: t @ t, size)
 
 
-def network(dtype="float64"):
-    layers = [hl.Dense(5, "tanh"), hl.BatchNorm(), hl.Dense(3, "prelu"), hl.Dense(2)]
-    model = hl.Sequential(layers, input_dim=4, seed=1, dtype=dtype)
+def network(dtype="float64", middle=()):
+    model = hl.Sequential([hl.Dense(5, "tanh"), *middle, hl.Dense(2)], input_dim=4, seed=1, dtype=dtype)
     rng = np.random.default_rng(0)
     return hl.Objective(model, rng.normal(size=(30, 4)), rng.integers(0, 2, 30), loss="softmax_cross_entropy")
 
@@ -39,7 +38,7 @@ def test_a_line_has_one_axis():
 
 
 def test_filters_have_the_lengths_of_the_weights():
-    objective = network()
+    objective = network(middle=[hl.BatchNorm(), hl.Dense(3, "prelu")])
     views = objective.model.views
     weights = views(objective.model.theta)
     for direction in hl.landscape(objective, n=2).directions:
