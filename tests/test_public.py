@@ -129,10 +129,16 @@ def test_documented_parameters_are_those_of_the_signature(thing):
 
 UNDOCUMENTED = {
     "hl.Callback",
-    "hl.History",
+    "hl.CriticalPoint",
+    "hl.CriticalSearch",
+    "hl.Eigenpairs",
+    "hl.Escape",
+    "hl.Estimate",
     "hl.GradientCheck",
+    "hl.History",
     "hl.HotloopError",
     "hl.Norms",
+    "hl.SpectralDensity",
     "hl.initializers.Initializer",
     "hl.losses.Criterion",
 }

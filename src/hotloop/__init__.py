@@ -9,9 +9,16 @@ import importlib
 from typing import Any
 
 from hotloop import data, errors, initializers, losses
+from hotloop.analysis.critical import CriticalPoint, critical_point
+from hotloop.analysis.density import SpectralDensity, spectral_density
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
+from hotloop.analysis.escape import Escape, escape_saddle
+from hotloop.analysis.finding import CriticalSearch, find_critical_point
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
 from hotloop.analysis.norms import Norms, norms
+from hotloop.analysis.operators import hessian_operator
+from hotloop.analysis.probes import Estimate, trace
+from hotloop.analysis.spectra import Eigenpairs, eigsh
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
     Callback,
@@ -76,10 +83,15 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineRestarts",
+    "CriticalPoint",
+    "CriticalSearch",
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Eigenpairs",
     "ElasticNet",
+    "Escape",
+    "Estimate",
     "Exponential",
     "Function",
     "GradientCheck",
@@ -104,19 +116,27 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Sequential",
+    "SpectralDensity",
     "Standardize",
     "Step",
     "TimeBudget",
     "Trainer",
     "Warmup",
     "check_gradient",
+    "critical_point",
     "data",
+    "eigsh",
     "errors",
+    "escape_saddle",
+    "find_critical_point",
+    "hessian_operator",
     "initializers",
     "losses",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
+    "spectral_density",
+    "trace",
 ]
 
 __version__ = "0.1.0"
