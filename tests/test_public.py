@@ -195,6 +195,8 @@ def test_everything_raised_is_ours(path):
     allowed = {"AssertionError", "KeyboardInterrupt"}
     if path.name == "files.py" and path.parent == SOURCE:
         allowed.add("TypeError")  # turned into a FileFormatError a few lines on
+    if path.name == "finding.py":
+        allowed.add("StopIteration")  # a callback's way to end a minimizer of SciPy
     if path == SOURCE / "__init__.py":
         allowed.add("AttributeError")  # what Python asks of a module's __getattr__
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
