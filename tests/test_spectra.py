@@ -1,10 +1,13 @@
 """Eigenvalues, traces and spectral densities of Hessians, against closed forms and NumPy."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import hotloop as hl
 from helpers import net, refuses, values
+from hotloop._jit import COMPILED
 from hotloop.analysis.lanczos import lanczos, ritz
 
 scipy_linalg = pytest.importorskip("scipy.sparse.linalg")
@@ -29,10 +32,16 @@ def semicircle(n=300, seed=0):
 
 
 def network():
-    """A small network as a function whose Hessian comes by differences, and a point."""
+    """A small network's loss, and a point."""
     objective = hl.Objective(net(3, 4, 2), *values(20, 3, 2), loss="mse")
-    found = hl.Function(objective.value, objective.size, gradient=objective.gradient, hessian="differences")
-    return found, 0.5 * np.random.default_rng(1).standard_normal(objective.size)
+    return objective, 0.5 * np.random.default_rng(1).standard_normal(objective.size)
+
+
+def linear_regression(n, features, outputs):
+    """A loss whose Hessian is 2XᵀX/n for each output, and the eigenvalues of 2XᵀX/n other than 0."""
+    X = np.random.default_rng(0).standard_normal((n, features))
+    model = hl.Sequential([hl.Dense(outputs, use_bias=False)], input_dim=features, dtype="float32")
+    return hl.Objective(model, X, np.zeros((n, outputs)), loss="mse"), np.linalg.eigvalsh(2 * X @ X.T / n)
 
 
 SPECTRA = {
@@ -81,11 +90,24 @@ def test_a_multiple_of_the_identity(c):
 
 
 def test_eigenpairs_of_a_network():
-    function, theta = network()
-    H = hl.numerical_hessian(function, theta)
+    objective, theta = network()
+    H = hl.numerical_hessian(objective, theta)
     for method in ("dense", "lanczos"):
-        found = hl.eigsh(function, theta, 4, which="BE", method=method)
+        found = hl.eigsh(objective, theta, 4, which="BE", method=method)
         np.testing.assert_allclose(found.values, expected(H, 4, "BE"), rtol=1e-6)
+
+
+@pytest.mark.skipif(not COMPILED, reason="slow with the JIT off")
+def test_a_large_network_in_float32():
+    objective, w = linear_regression(20, features=300, outputs=40)
+    theta = np.zeros(objective.size)
+    found = hl.eigsh(objective, theta, 1)
+    assert found.values[0] == pytest.approx(w[-1], rel=1e-5)
+    assert found.residuals[0] < 1e-4 * w[-1]
+    trace = hl.trace(objective, theta, n_probes=12)
+    assert abs(trace.value - 40 * w.sum()) < 4 * trace.error < 0.2 * trace.value
+    share = hl.spectral_density(objective, theta, n_probes=2, n_steps=30).fraction(w[0] / 2)
+    assert share.value == pytest.approx(20 / 300, rel=0.05)
 
 
 def test_lanczos_is_reproducible_and_counts_its_products():
@@ -228,3 +250,11 @@ REFUSED = {  # what is called, what it raises, what the message begins with
 def test_wrong_arguments_are_named(call, error, name):
     with refuses(error, name):
         call()
+
+
+@pytest.mark.parametrize("call", [hl.hessian_operator, hl.find_critical_point, hl.eigsh])
+def test_what_needs_scipy_says_so(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.sparse.linalg", None)
+    options = {"k": 1, "method": "lanczos"} if call is hl.eigsh else {}
+    with pytest.raises(hl.errors.MissingExtraError, match=r"needs scipy.*pip install 'hotloop\[analysis\]'"):
+        call(FUNCTION, POINT, **options)

@@ -65,7 +65,8 @@ class SpectralDensity:
         Estimate
             Mean and standard error over the probes. The error knows nothing of the quadrature: where a
             node with much weight lies close to a bound, the share may be wrong by up to that weight.
-            More steps make such weights smaller.
+            More steps make such weights smaller. Networks have many eigenvalues near 0, which a bound
+            of 0 would part by rounding: take one beside it.
 
         Raises
         ------
@@ -99,7 +100,7 @@ def spectral_density(
     theta : array-like (size,)
         Where.
     n_probes : int, default 10
-        Random vectors, at least 2. The error falls as 1/√(n_probes size): for large θ few are enough.
+        Random vectors, at least 2; for large θ few are enough.
     n_steps : int, default 80
         Steps of Lanczos' method from each: the resolution. A probe holds n_steps size numbers in
         memory, in float64.

@@ -13,7 +13,8 @@ from hotloop.analysis.operators import Curvature, as_operator
 
 __all__ = ["CriticalSearch", "find_critical_point"]
 
-Ended = tuple[NDArray[np.float64], list[float], str, int]
+Vector = NDArray[np.float64]
+Ended = tuple[Vector, list[float], str, int]
 """Where a search ended, ‖∇L‖ on the way, why it stopped unless it converged, and products taken."""
 
 DECREASE = 1e-4
@@ -136,8 +137,8 @@ def find_critical_point(
     return CriticalSearch(found.astype(start.dtype), np.array(norms), converged, reason, n_hvp)
 
 
-def _newton(objective: Differentiable, theta: NDArray[np.float64], tol: float, max_iter: int) -> Ended:
-    """Newton-MR: p = −H⁺g, and the first of 1, ½, ¼, … times p that lowers ‖g‖² enough."""
+def _newton(objective: Differentiable, theta: Vector, tol: float, max_iter: int) -> Ended:
+    """Newton-MR: p = −H⁺g, halved until ‖g‖² falls."""
     linalg = extras.require("scipy.sparse.linalg", "analysis", "hl.find_critical_point")
     g = objective.gradient(theta).astype(np.float64)
     norms, n_hvp = [float(np.linalg.norm(g))], 0
@@ -148,24 +149,35 @@ def _newton(objective: Differentiable, theta: NDArray[np.float64], tol: float, m
         p, _ = linalg.minres(as_operator(curvature), -g, maxiter=INNER)
         slope = float(p @ curvature(g))  # half the derivative of ‖g‖² along p
         n_hvp += curvature.n_products
-        for alpha in 0.5 ** np.arange(HALVINGS):
-            trial = objective.gradient(theta + alpha * p).astype(np.float64)
-            if slope < 0 and trial @ trial <= g @ g + 2 * DECREASE * alpha * slope:
-                break
-        else:
+        shorter = _backtrack(objective, theta, g, p, slope)
+        if shorter is None:
             return theta, norms, STUCK, n_hvp
-        theta, g = theta + alpha * p, trial
+        theta, g = shorter
         norms.append(float(np.linalg.norm(g)))
     return theta, norms, f"max_iter={max_iter} steps were taken", n_hvp
 
 
-def _norm(objective: Differentiable, theta: NDArray[np.float64], tol: float, max_iter: int) -> Ended:
+def _backtrack(
+    objective: Differentiable, theta: Vector, g: Vector, p: Vector, slope: float
+) -> tuple[Vector, Vector] | None:
+    """θ + αp and its gradient for the first α of 1, ½, ¼, … that lowers ‖g‖² enough, if one does."""
+    if slope >= 0:
+        return None
+    for alpha in 0.5 ** np.arange(HALVINGS):
+        trial = theta + alpha * p
+        new = objective.gradient(trial).astype(np.float64)
+        if new @ new <= g @ g + 2 * DECREASE * alpha * slope:
+            return trial, new
+    return None
+
+
+def _norm(objective: Differentiable, theta: Vector, tol: float, max_iter: int) -> Ended:
     """L-BFGS on ½‖g‖², whose gradient is Hg; it stops at ‖g‖ ≤ tol and by no other rule."""
     optimize = extras.require("scipy.optimize", "analysis", "hl.find_critical_point")
     norms = [float(np.linalg.norm(objective.gradient(theta).astype(np.float64)))]
     n_hvp = 0
 
-    def half_square(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def half_square(theta: Vector) -> tuple[float, Vector]:
         nonlocal n_hvp
         n_hvp += 1
         g = objective.gradient(theta).astype(np.float64)

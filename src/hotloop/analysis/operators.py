@@ -78,7 +78,7 @@ def hessian_operator(objective: Differentiable, theta: Any) -> Any:
 
 def as_operator(curvature: Curvature) -> Any:
     """The SciPy face of `curvature`."""
-    linalg = extras.require("scipy.sparse.linalg", "analysis", "an operator for SciPy")
+    linalg = extras.require("scipy.sparse.linalg", "analysis", "hl.hessian_operator")
 
     def vector(v: NDArray[Any]) -> NDArray[np.float64]:
         return curvature(v.reshape(-1))  # SciPy may pass a column

@@ -119,7 +119,8 @@ def eigsh(
     -----
     ``notes/000``, 2.3.2, and ``notes/004``: along a unit eigenvector the second derivative is λ.
     ARPACK, through `scipy.sparse.linalg.eigsh`, on H + s I or s I − H with s the largest |λ|, so that
-    its tolerance is relative to s at eigenvalues near 0 too.
+    its tolerance is relative to s at eigenvalues near 0 too. From one vector Lanczos' method sees of
+    an eigenvalue that occurs several times one copy; the others come late, by rounding, or not at all.
 
     Examples
     --------
