@@ -57,10 +57,10 @@ def test_the_public_objects_are_found():
     )
 
 
-NAMESPACES = (hl.data, hl.errors, hl.initializers, hl.losses)
+NAMESPACES = (hl.data, hl.errors, hl.initializers, hl.losses, hl.plot)
 
 
-@pytest.mark.parametrize("module", [hl, hl.data, errors], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [hl, hl.data, hl.plot, errors], ids=lambda module: module.__name__)
 def test_all_is_what_is_there(module):
     imported = {
         name for name, value in vars(module).items()
@@ -137,6 +137,7 @@ UNDOCUMENTED = {
     "hl.GradientCheck",
     "hl.History",
     "hl.HotloopError",
+    "hl.Landscape",
     "hl.Norms",
     "hl.SpectralDensity",
     "hl.initializers.Initializer",
@@ -153,7 +154,11 @@ def test_classes_document_their_parameters(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name):
+def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one saves an animation
+    if name.startswith("hotloop.plot"):
+        matplotlib = pytest.importorskip("matplotlib", reason="the pictures need the extra 'plot'")
+        matplotlib.use("Agg")
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
 

@@ -8,13 +8,14 @@
 import importlib
 from typing import Any
 
-from hotloop import data, errors, initializers, losses
+from hotloop import data, errors, initializers, losses, plot
 from hotloop.analysis.critical import CriticalPoint, critical_point
 from hotloop.analysis.density import SpectralDensity, spectral_density
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
 from hotloop.analysis.escape import Escape, escape_saddle
 from hotloop.analysis.finding import CriticalSearch, find_critical_point
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.landscape import Landscape, landscape
 from hotloop.analysis.norms import Norms, norms
 from hotloop.analysis.operators import hessian_operator
 from hotloop.analysis.probes import Estimate, trace
@@ -99,6 +100,7 @@ __all__ = [
     "History",
     "HotloopError",
     "InverseSqrt",
+    "Landscape",
     "Linear",
     "Lion",
     "LossTolerance",
@@ -131,10 +133,12 @@ __all__ = [
     "find_critical_point",
     "hessian_operator",
     "initializers",
+    "landscape",
     "losses",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
+    "plot",
     "spectral_density",
     "trace",
 ]
