@@ -129,11 +129,17 @@ def test_documented_parameters_are_those_of_the_signature(thing):
 
 UNDOCUMENTED = {
     "hl.Callback",
-    "hl.History",
+    "hl.CriticalPoint",
+    "hl.CriticalSearch",
+    "hl.Eigenpairs",
+    "hl.Escape",
+    "hl.Estimate",
     "hl.GradientCheck",
+    "hl.History",
     "hl.HotloopError",
     "hl.Landscape",
     "hl.Norms",
+    "hl.SpectralDensity",
     "hl.initializers.Initializer",
     "hl.losses.Criterion",
 }
@@ -194,6 +200,8 @@ def test_everything_raised_is_ours(path):
     allowed = {"AssertionError", "KeyboardInterrupt"}
     if path.name == "files.py" and path.parent == SOURCE:
         allowed.add("TypeError")  # turned into a FileFormatError a few lines on
+    if path.name == "finding.py":
+        allowed.add("StopIteration")  # a callback's way to end a minimizer of SciPy
     if path == SOURCE / "__init__.py":
         allowed.add("AttributeError")  # what Python asks of a module's __getattr__
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
