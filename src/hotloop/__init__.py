@@ -8,10 +8,18 @@
 import importlib
 from typing import Any
 
-from hotloop import data, errors, initializers, losses
+from hotloop import data, errors, initializers, losses, plot
+from hotloop.analysis.critical import CriticalPoint, critical_point
+from hotloop.analysis.density import SpectralDensity, spectral_density
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
+from hotloop.analysis.escape import Escape, escape_saddle
+from hotloop.analysis.finding import CriticalSearch, find_critical_point
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.landscape import Landscape, landscape
 from hotloop.analysis.norms import Norms, norms
+from hotloop.analysis.operators import hessian_operator
+from hotloop.analysis.probes import Estimate, trace
+from hotloop.analysis.spectra import Eigenpairs, eigsh
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
     Callback,
@@ -76,10 +84,15 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineRestarts",
+    "CriticalPoint",
+    "CriticalSearch",
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Eigenpairs",
     "ElasticNet",
+    "Escape",
+    "Estimate",
     "Exponential",
     "Function",
     "GradientCheck",
@@ -87,6 +100,7 @@ __all__ = [
     "History",
     "HotloopError",
     "InverseSqrt",
+    "Landscape",
     "Linear",
     "Lion",
     "LossTolerance",
@@ -104,19 +118,29 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Sequential",
+    "SpectralDensity",
     "Standardize",
     "Step",
     "TimeBudget",
     "Trainer",
     "Warmup",
     "check_gradient",
+    "critical_point",
     "data",
+    "eigsh",
     "errors",
+    "escape_saddle",
+    "find_critical_point",
+    "hessian_operator",
     "initializers",
+    "landscape",
     "losses",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
+    "plot",
+    "spectral_density",
+    "trace",
 ]
 
 __version__ = "0.1.0"
