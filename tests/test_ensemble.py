@@ -19,7 +19,7 @@ from helpers import refuses
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-SMALL = {"hidden_layer_sizes": (6,), "max_iter": 30, "solver": "lbfgs"}
+SMALL = {"hidden_layer_sizes": (6,), "max_iter": 15, "solver": "lbfgs"}
 
 
 def labels():
