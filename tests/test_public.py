@@ -132,6 +132,7 @@ UNDOCUMENTED = {
     "hl.History",
     "hl.GradientCheck",
     "hl.HotloopError",
+    "hl.MinimizeResult",
     "hl.Norms",
     "hl.initializers.Initializer",
     "hl.losses.Criterion",

@@ -11,6 +11,8 @@ from typing import Any
 from hotloop import data, errors, initializers, losses
 from hotloop.analysis.derivatives import GradientCheck, check_gradient
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.minimizers.minimize import minimize
+from hotloop.analysis.minimizers.result import MinimizeResult
 from hotloop.analysis.norms import Norms, norms
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
@@ -91,6 +93,7 @@ __all__ = [
     "Lion",
     "LossTolerance",
     "MaxNorm",
+    "MinimizeResult",
     "NAdam",
     "Norms",
     "Nuclear",
@@ -114,6 +117,7 @@ __all__ = [
     "errors",
     "initializers",
     "losses",
+    "minimize",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
