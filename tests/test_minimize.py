@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 
 import hotloop as hl
-from helpers import python, refuses
+from helpers import SOURCE, python, refuses
 from hotloop.analysis.minimizers.counted import Counted, Point, Stop
 from hotloop.analysis.minimizers.line_search import armijo, strong_wolfe
 from hotloop.analysis.minimizers.minimize import METHODS
@@ -102,8 +102,10 @@ def test_the_network_among_the_problems_is_one_of_ours():
 
 def test_every_method_is_in_the_tables_and_documented():
     assert {method for method, _ in ALL.values()} | {"newton"} == set(METHODS)
+    page = (SOURCE.parents[1] / "docs" / "minimizers.md").read_text(encoding="utf-8")
     for method in METHODS:
         assert f'"{method}"' in hl.minimize.__doc__
+        assert page.count(f'| `"{method}"') >= 2, method  # what it takes, and what it took
 
 
 @fast
@@ -222,12 +224,13 @@ def test_optimal_steps_contract_as_kantorovich_says():
     assert np.all(values[1:] <= (99 / 101) ** 2 * values[:-1] * (1 + 1e-9))
 
 
-@pytest.mark.parametrize("options", [{"step": "optimal"}, {}], ids=["optimal", "wolfe"])
+@pytest.mark.parametrize("step", ["optimal", "wolfe"])
 @pytest.mark.parametrize("beta", ["fr", "hs", "pr+"])
-def test_conjugate_gradients_end_after_as_many_steps_as_dimensions(beta, options):
-    result = solve("quadratic", "conjugate_gradient", beta=beta, gtol=1e-5 if options else 1e-2, **options)
-    assert result.n_iter <= 11
-    assert result.gradient_norms[0] > 100
+def test_conjugate_gradients_end_after_as_many_steps_as_dimensions(beta, step):
+    """Up to rounding: the gradient falls by a few thousand in nine steps, and all at once in the tenth."""
+    norms = solve("quadratic", "conjugate_gradient", beta=beta, step=step).gradient_norms
+    assert norms[9] > 1e-4 * norms[0]
+    assert norms[10] < 1e-6 * norms[0]
 
 
 def test_coordinate_steps_are_along_the_axes_and_exact():
@@ -544,6 +547,12 @@ def test_a_callback_sees_each_iteration_and_may_stop(method, options):
     assert [state.value for state in seen] == list(result.values[1:])
     np.testing.assert_array_equal([state.gradient_norm for state in seen], result.gradient_norms[1:])
     assert 0 < seen[0].seconds <= seen[2].seconds
+
+
+def test_a_callback_sees_the_last_iteration_too():
+    seen = []
+    result = solve("beale", "bfgs", callback=lambda state: seen.append(state.n_iter))
+    assert seen == list(range(1, result.n_iter + 1))
 
 
 def test_a_callback_may_not_change_the_run():

@@ -14,6 +14,7 @@ from hotloop.analysis.minimizers.run import Run
 __all__ = ["conjugate_gradient"]
 
 Vector = NDArray[np.float64]
+Beta = Callable[[Vector, Vector, Vector], float]
 C2 = 0.01
 """A nearly exact search. On the shared problems it took as many evaluations as the usual 0.1 or fewer, since
 the inexact one loses conjugacy; below ½ the directions of Fletcher–Reeves lead down (lemma 5.6)."""
@@ -29,31 +30,32 @@ def conjugate_gradient(f: Counted, run: Run, point: Point, *, beta: str = "pr+",
     """
     share = _BETAS[check_choice(beta, "beta", _BETAS)]
     check_choice(step, "step", ("optimal", "wolfe"))
-    p, first = None, 1.0
+    p = -point.gradient
+    first = 1 / max(1.0, float(np.linalg.norm(p)))
     while run.goes_on(point):
-        g = point.gradient
-        if p is None:
-            p = -g
-            first = 1 / max(1.0, float(np.linalg.norm(g)))
-        bend = float(p @ f.hvp(point.theta, p)) if step == "optimal" else 0.0
-        if bend > 0:
-            first = -float(g @ p) / bend
-        before, (point, t) = g, strong_wolfe(f, point, p, first, c2=C2)
-        g, slope = point.gradient, float(g @ p)
-        if abs(g @ before) >= FAR_FROM_ORTHOGONAL * (g @ g):
-            p = -g
-        else:
-            p = -g + share(g, before, p) * p
-            if g @ p >= 0:
-                p = -g
-        first = t * slope / float(g @ p) if g.any() else t  # the decrease of the last step again (3.60)
+        before = point.gradient
+        slope = before @ p
+        if step == "optimal" and (bend := p @ f.hvp(point.theta, p)) > 0:
+            first = float(-slope / bend)
+        point, t = strong_wolfe(f, point, p, first, c2=C2)
+        p = _next_direction(point.gradient, before, p, share)
+        first = float(t * slope / (point.gradient @ p))  # to fall as far as in the last step (3.60)
+
+
+def _next_direction(g: Vector, before: Vector, p: Vector, share: Beta) -> Vector:
+    """−g + β p, or −g again."""
+    if abs(g @ before) < FAR_FROM_ORTHOGONAL * (g @ g):
+        conjugate = -g + share(g, before, p) * p
+        if g @ conjugate < 0:
+            return conjugate
+    return -g
 
 
 def _ratio(a: Any, b: Any) -> float:
     return float(a / b) if b else 0.0
 
 
-_BETAS: dict[str, Callable[[Vector, Vector, Vector], float]] = {
+_BETAS: dict[str, Beta] = {
     "fr": lambda g, before, p: _ratio(g @ g, before @ before),
     "hs": lambda g, before, p: max(_ratio(g @ (g - before), p @ (g - before)), 0.0),
     "pr+": lambda g, before, p: max(_ratio(g @ (g - before), before @ before), 0.0),

@@ -1,6 +1,7 @@
 """Hessian-free optimization: Newton's step by linear conjugate gradients, from products H v alone."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,7 @@ def hessian_free(
     squares, forcing = np.zeros(f.size), LOOSEST
     while run.goes_on(point):
         g = point.gradient
-
-        def product(v: Vector, theta: Vector = point.theta) -> Vector:
-            return multiply(theta, v)
-
+        product = partial(multiply, point.theta)
         squares += g**2
         if preconditioner == "hutchinson":
             diagonal = _floored(hutchinson(product, f.size, n_probes, rng))

@@ -118,6 +118,7 @@ class Run:
     def _judge(self) -> None:
         """Stop if one of the rules says so."""
         limits, norm, k = self.limits, self.gradient_norms[-1], self.window
+        asked = self._callback_stops()
         if norm <= limits.gtol:
             return self.stop("gtol", f"the gradient's norm {norm:.2g} is at most gtol = {limits.gtol:.2g}")
         if self.n_iter >= k:
@@ -126,14 +127,15 @@ class Run:
                 return self.stop(
                     "ftol", f"the value changed by at most ftol = {limits.ftol:.2g} of itself in {k} steps"
                 )
-        if self.n_iter and self._callback_stops():
+        if asked:
             return self.stop("callback", "the callback returned True")
         if self.n_iter >= limits.max_iter:
             return self.stop("max_iter", f"max_iter = {limits.max_iter} steps are done")
         return None
 
     def _callback_stops(self) -> bool:
-        if self.limits.callback is None or self.point is None:
+        """Show it an iterate; the start is none."""
+        if self.limits.callback is None or self.point is None or not self.n_iter:
             return False
         theta, value, _ = self.point
         answer = self.limits.callback(
