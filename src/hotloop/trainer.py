@@ -41,9 +41,10 @@ from hotloop.losses import Loss, check_loss, criterion_of
 from hotloop.metrics import Metric, check_metrics
 from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
+from hotloop.prediction import BATCH
 from hotloop.progress import Progress
 from hotloop.schedules import resolve
-from hotloop.sequential import PREDICT_BATCH, Sequential
+from hotloop.sequential import Sequential
 from hotloop.session import FORWARD_FLOPS, Session, batches_a_block
 from hotloop.stepper import Recipe, Stepper
 
@@ -534,14 +535,14 @@ class Trainer:
     ) -> dict[str, float] | None:
         """Means over the samples, or None if it was interrupted. They do not depend on the threads."""
         model, n = self.model, len(samples)
-        net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
-        rows = min(n, PREDICT_BATCH * batches_a_block(model, samples, PREDICT_BATCH, FORWARD_FLOPS))
+        net = model.bind(min(BATCH, n), team.n_threads)
+        rows = min(n, BATCH * batches_a_block(model, samples, BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
         criterion, theta, mode = criterion_of(self.loss, model.dtype), model.theta, PREDICTION
         for first in range(0, n, rows):
             part = samples.fill(block, slice(first, min(first + rows, n)))
-            part = with_own_loss(self.loss, net, part, theta, PREDICT_BATCH, mode, team)
-            team.run(evaluate_block, net, part, criterion, theta, PREDICT_BATCH, mode, sums)
+            part = with_own_loss(self.loss, net, part, theta, BATCH, mode, team)
+            team.run(evaluate_block, net, part, criterion, theta, BATCH, mode, sums)
             if interrupt is not None and interrupt.raised:
                 return None
         return self._means(np.array([*sums, samples.total_weight]))
