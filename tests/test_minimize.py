@@ -428,12 +428,15 @@ def test_a_direction_that_leads_up_is_refused(search):
         search(f, f.at(np.zeros(1)), -np.ones(1), 1.0)
 
 
-@pytest.mark.parametrize("search", [armijo, strong_wolfe])
-def test_a_gradient_that_is_wrong_ends_the_search(search):
-    f = counted(lambda x: x, lambda x: -1.0)
-    with pytest.raises(Stop, match="step"):
-        search(f, f.at(np.zeros(1)), np.ones(1), 1.0)
-    result = hl.minimize(f.objective, [0.0], method="gradient_descent", step=search.__name__.split("_")[-1])
+@every
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_gradient_that_is_wrong_ends_the_search(value, method, options):
+    if method in ("random_search", "levenberg_marquardt") or "curvature" in options:
+        return
+    wrong = hl.Function(
+        lambda t: value + t @ t, 2, gradient=lambda t: -2 * t, hessian=lambda t: 2 * np.eye(2)
+    )
+    result = hl.minimize(wrong, [1.0, 2.0], method=method, **options)
     assert (result.stopped_by, result.converged, result.n_iter) == ("line search", False, 0)
 
 
@@ -639,6 +642,7 @@ BAD = [
     ("theta", ValueError, {"theta": [1.0]}),
     ("theta", ValueError, {"theta": [1.0, np.nan]}),
     ("theta", ValueError, {"objective": hl.Function(lambda t: np.nan, 2, gradient=lambda t: t)}),
+    ("theta", ValueError, {"objective": hl.Function(lambda t: t @ t, 2, gradient=lambda t: t + np.inf)}),
     ("method", ValueError, {"method": "adam"}),
     ("method", TypeError, {"method": None}),
     ("max_iter", ValueError, {"max_iter": -1}),

@@ -23,6 +23,12 @@ class Point(NamedTuple):
     value: float
     gradient: Vector
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether value and gradient are, if there is one, and its norm."""
+        norm = 0.0 if self.gradient is NO_GRADIENT else np.linalg.norm(self.gradient)
+        return bool(np.isfinite(self.value) and np.isfinite(norm))
+
 
 class Stop(Exception):
     """Ends a minimization from within a step: `reason` becomes ``stopped_by``."""

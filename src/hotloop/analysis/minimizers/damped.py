@@ -25,7 +25,7 @@ def damped_newton(f: Counted, run: Run, point: Point, *, damping: float = 1e-3) 
 
 
 def levenberg_marquardt(f: Counted, run: Run, point: Point, *, damping: float = 1e-3) -> None:
-    """M is the Gauss–Newton matrix, 2JᵀJ/n for "mse": positive semidefinite, and no second derivatives.
+    """M is the Gauss–Newton matrix, 2JᵀJ/n for "mse": positive semidefinite where the loss is convex.
 
     Madsen, Nielsen & Tingleff 2004, *Methods for non-linear least squares problems*, section 3.2. Where
     the residuals become small M becomes the Hessian, and convergence quadratic.
@@ -55,7 +55,9 @@ def _damped(f: Counted, run: Run, point: Point, matrix: Callable[[Vector], Vecto
                 break
             extra, growth = extra * growth, growth * 2
             if np.linalg.norm(steps) <= f.eps * np.linalg.norm(point.theta):
-                raise Stop("step", f"no step is short enough to lower the value; λ is {lift + extra:.2g}")
+                raise Stop(
+                    "line search", f"no step is short enough to lower the value; λ is {lift + extra:.2g}"
+                )
         point, extra = trial, max(extra * max(1 / 3, 1 - (2 * gain - 1) ** 3), TINY)
 
 

@@ -58,6 +58,7 @@ def _descend(
 ) -> None:
     """θ ← θ + t p, with p from the gradient, and t as `step` says."""
     fixed = _check_step(step)
+    growth = 2.0 if step == "armijo" else 1.0  # backtracking alone would only ever shorten it
     t: float | None = None
     while run.goes_on(point):
         p = direction(point.gradient)
@@ -66,9 +67,7 @@ def _descend(
             continue
         first = _optimal(f, point, p) if step == "optimal" else None
         if first is None:
-            first = 1 / max(1.0, float(np.linalg.norm(p))) if t is None else t
-            if step == "armijo" and t is not None:
-                first *= 2  # or steps would only ever become shorter
+            first = 1 / max(1.0, float(np.linalg.norm(p))) if t is None else growth * t
         point, t = (strong_wolfe if step == "wolfe" else armijo)(f, point, p, first)
 
 
@@ -84,8 +83,13 @@ def _optimal(f: Counted, point: Point, p: Vector) -> float | None:
 
 def _sweeps(size: int, rng: np.random.Generator | None) -> Iterator[int]:
     """All coordinates again and again, each sweep in a new random order if there is a generator."""
+    last = -1
     while True:
-        yield from range(size) if rng is None else rng.permutation(size)
+        order = np.arange(size) if rng is None else rng.permutation(size)
+        if order[0] == last:
+            order = order[::-1]  # this one is at its minimum
+        last = order[-1]
+        yield from order
 
 
 def _check_step(step: float | str) -> float | None:

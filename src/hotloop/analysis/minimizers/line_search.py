@@ -59,13 +59,15 @@ def armijo(f: Counted, start: Point, p: NDArray[np.float64], first: float) -> tu
     Nocedal & Wright, algorithm 3.1, and (3.58) for the next trial: the minimum of the parabola through
     φ(0), φ′(0) and φ(t), kept between a tenth and a half of t.
     """
-    slope, slack = _slope(start, p), _slack(f, start)
+    slope = _slope(start, p)
+    slack = _slack(f, start, first * slope)
     step = first
     for _ in range(MAX_TRIALS):
         theta = start.theta + step * p
         value = f.value(theta)
         excess = value - start.value - step * slope
-        if value <= start.value + C1 * step * slope + slack:
+        lower = value < start.value or slack > 0  # not equal because the step is lost in rounding
+        if lower and value <= start.value + C1 * step * slope + slack:
             return Point(theta, value, f.gradient(theta)), step
         bottom = -0.5 * slope * step * step / excess if np.isfinite(value) else 0.0
         step = float(np.clip(bottom, 0.1 * step, 0.5 * step))
@@ -106,7 +108,8 @@ def strong_wolfe(
     Nocedal & Wright, algorithms 3.5 and 3.6 in one loop: `low` is the lowest trial so far that satisfies
     Armijo's condition, and once there is a `high`, an acceptable step lies between the two.
     """
-    slope, slack = _slope(start, p), _slack(f, start)
+    slope = _slope(start, p)
+    slack = _slack(f, start, first * slope)
     low, high = Trial(0.0, start, slope), None
     step = first
     for _ in range(MAX_TRIALS):
@@ -127,7 +130,7 @@ def strong_wolfe(
         step = _between(low, high)
         if step in (low.step, high.step):
             break  # the interval has no inside any more
-    if low.step == 0.0:
+    if low.step == 0.0 or low.point.value >= start.value:
         raise Stop("line search", "no step along the direction satisfies the Wolfe conditions")
     return low.point, low.step
 
@@ -144,9 +147,10 @@ def _slope(start: Point, p: NDArray[np.float64]) -> float:
     return slope
 
 
-def _slack(f: Counted, start: Point) -> float:
-    """What rounding may do to a value."""
-    return LAST_DIGITS * f.eps * abs(start.value)
+def _slack(f: Counted, start: Point, promised: float) -> float:
+    """What rounding may do to a value; 0 if the first trial promises more than is lost in it."""
+    rounding = LAST_DIGITS * f.eps * abs(start.value)
+    return rounding if -promised <= 10 * rounding else 0.0
 
 
 def _beyond(before: Trial, last: Trial) -> float:

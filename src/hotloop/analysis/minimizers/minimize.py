@@ -119,7 +119,7 @@ def minimize(
     - "random_search": values only; steps of the first `scale` 1.0, `seed`.
     - "newton": to any critical point; the message says which kind it is.
     - "damped_newton": H + λI, the first λ is `damping` 1e-3 times the largest |eigenvalue|.
-    - "levenberg_marquardt": the same with the Gauss–Newton matrix, for "mse" and its kin.
+    - "levenberg_marquardt": the same with the Gauss–Newton matrix; best where the loss can become small.
     - "conjugate_gradient": `beta` "pr+", "fr" or "hs"; `step` "wolfe" or "optimal".
     - "hessian_free": products with the `curvature` "hessian" or "gauss_newton"; a diagonal `preconditioner`
       "none", "hutchinson" (of `n_probes` 10, `seed`) or "gradient"; inner steps up to `max_cg` (2 size).
@@ -204,8 +204,10 @@ def _check_limits(
 def _first_point(f: Counted, method: str, theta: NDArray[np.float64]) -> Point:
     needs_gradients = method != "random_search"
     point = f.at(theta) if needs_gradients else Point(theta, f.value(theta), NO_GRADIENT)
-    if not np.isfinite(point.value):
-        raise InvalidValueError(f"theta: the value there is {point.value}; start where it is finite")
+    if not point.is_finite:
+        raise InvalidValueError(
+            f"theta: value ({point.value:g}) or gradient there is not finite; start elsewhere"
+        )
     return point
 
 

@@ -77,8 +77,8 @@ class Run:
 
     def goes_on(self, point: Point) -> bool:
         """Keep `point`, the start or the iterate after it; whether to take another step."""
-        if not np.isfinite(point.value):
-            self.stop("diverged", f"the value became {point.value}; take smaller steps")
+        if not point.is_finite:
+            self.stop("diverged", "the next value or gradient is not finite; take smaller steps")
             return False
         self._keep(point)
         self._judge()
