@@ -273,6 +273,7 @@ class Trainer:
         if not np.isfinite(self.model.theta).all():
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self._prepare(samples, batch_size, callbacks)
+        self._is_penalised = any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
         self.columns = self._names_of_columns(validation is not None, watched)
 
         with Team(self.n_threads) as team:
@@ -316,11 +317,6 @@ class Trainer:
         names = (*means, *(("data_loss", "penalty") if self._is_penalised else ()), "lr")
         names += ("gradient_norm",) if self.stepper.reports_norm else ()
         return names + tuple(f"val_{name}" for name in (*means, *metrics) if validated)
-
-    @property
-    def _is_penalised(self) -> bool:
-        """Whether the loss has a part that is not of the data."""
-        return any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
 
     def stop(self, reason: str, *, now: bool = False) -> None:
         """End training after the running epoch; `reason` becomes ``history.stopped_by``.
@@ -479,7 +475,7 @@ class Trainer:
             sums = self._train_block(session, session.samples.fill(session.block, rows), first)
             sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
             # Row after row from the totals on, so that they do not depend on how steps come in blocks.
-            totals = np.vstack((totals, sums)).sum(axis=0)
+            totals = np.concatenate((totals[None], sums)).sum(axis=0)
             steps += len(sums)
             session.bar.advance(last - first, self._means(totals))
             first = last
