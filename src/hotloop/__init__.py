@@ -157,6 +157,8 @@ _ESTIMATORS: dict[str, str] = {
     "MLPRegressor": "mlp",
     "Perceptron": "perceptron",
     "Ridge": "linear",
+    "SeedEnsembleClassifier": "ensemble",
+    "SeedEnsembleRegressor": "ensemble",
 }
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
 

@@ -29,6 +29,7 @@ from numba.extending import intrinsic, overload
 __all__ = [
     "COMPILED",
     "INTRINSICS",
+    "THREADS",
     "cache_folder",
     "cgutils",
     "intrinsic",
@@ -47,6 +48,9 @@ COMPILED = not config.DISABLE_JIT
 
 INTRINSICS = COMPILED and not config.BOUNDSCHECK
 """False where the plain-loop twins of the intrinsics run: with the JIT off, or under bounds checks."""
+
+THREADS: int = config.NUMBA_NUM_THREADS
+"""The processors, or what NUMBA_NUM_THREADS says."""
 
 # Sums may be reordered and products fused, which lets loops vectorise; NaN and infinity keep their
 # meaning (plain fastmath=True would break isfinite).
