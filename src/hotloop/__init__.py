@@ -9,8 +9,9 @@ import importlib
 from typing import Any
 
 from hotloop import data, errors, initializers, losses
-from hotloop.analysis.derivatives import GradientCheck, check_gradient
+from hotloop.analysis.derivatives import GradientCheck, check_gradient, directional_derivative
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.jacobians import jacobian, jvp, vjp
 from hotloop.analysis.norms import Norms, norms
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
@@ -111,12 +112,16 @@ __all__ = [
     "Warmup",
     "check_gradient",
     "data",
+    "directional_derivative",
     "errors",
     "initializers",
+    "jacobian",
+    "jvp",
     "losses",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
+    "vjp",
 ]
 
 __version__ = "0.1.0"

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop.engine.table import Mode, Net, aligned_zeros
+from hotloop.engine.curvature import hvp_block
+from hotloop.engine.hessian import SEPARABLE, matrix_block
+from hotloop.engine.table import OP, Mode, Net, aligned_zeros
 from hotloop.engine.tangent import bind_tangents
 from hotloop.engine.team import SYNC_SIZE
 from hotloop.losses import Criterion
@@ -33,29 +35,55 @@ def products(run: Run, kernel: Any, net: Net, curvature: Criterion, v: NDArray[A
 
 
 def matrix(run: Run, kernel: Any, net: Net, curvature: Criterion, size: int, n_threads: int) -> NDArray[Any]:
-    """The products with all unit vectors, (size, size): threads share the vectors, not the rows of the data.
+    """The products with all unit vectors, (size, size), symmetric.
 
-    Each has a network's memory of its own, so they never wait for each other.
+    Threads share the rows of the matrix, not those of the data: each has a network's memory of its own,
+    and never waits for another.
     """
     H = np.zeros((size, size), net.work.dtype)
     own = [_alone(net) for _ in range(n_threads)]
-    tangents = [bind_tangents(each, min(VECTORS, size)) for each in own]
+    if set(net.table[:, OP].tolist()) <= set(SEPARABLE):
+        run(_by_units(own, curvature, kernel is hvp_block), (H,))
+        H = np.triu(H)
+        return np.asarray(H + np.triu(H, 1).T)
+    run(_by_vectors(own, curvature, kernel), (H,))
+    return np.asarray((H + H.T) / 2)
 
-    def columns(
+
+def _by_units(own: list[Net], curvature: Criterion, whole: bool) -> Callable[..., None]:
+    """What adds the rows of a thread's units, from the first weight of their layer on."""
+    tangents = [bind_tangents(net, 1) for net in own]
+
+    def add(
         _: Net, block: Any, loss: Criterion, scale: float, theta: NDArray[Any], H: NDArray[Any],
-        batch_size: int, mode: Mode, sums: NDArray[np.float64], tid: int, n_threads: int, sync: Any,
+        batch_size: int, mode: Mode, sums: Any, tid: int, n_threads: int, sync: Any,
     ) -> None:  # fmt: skip
-        units, nobody = np.zeros((VECTORS, size), H.dtype), np.zeros(SYNC_SIZE, np.int64)
-        for first in range(tid * VECTORS, size, n_threads * VECTORS):
+        parts = np.empty((batch_size, len(H)), H.dtype)
+        arguments = tangents[tid], curvature, int(whole), parts, H.reshape(-1), batch_size, mode
+        alone = np.zeros(SYNC_SIZE, np.int64)
+        matrix_block(own[tid], block, loss, scale, theta, *arguments, tid, n_threads, alone)
+
+    return add
+
+
+def _by_vectors(own: list[Net], curvature: Criterion, kernel: Any) -> Callable[..., None]:
+    """What adds the products with a thread's unit vectors."""
+    tangents = [bind_tangents(net, VECTORS) for net in own]
+
+    def add(
+        _: Net, block: Any, loss: Criterion, scale: float, theta: NDArray[Any], H: NDArray[Any],
+        batch_size: int, mode: Mode, sums: Any, tid: int, n_threads: int, sync: Any,
+    ) -> None:  # fmt: skip
+        units, alone = np.zeros((VECTORS, len(H)), H.dtype), np.zeros(SYNC_SIZE, np.int64)
+        for first in range(tid * VECTORS, len(H), n_threads * VECTORS):
             out = H[first : first + VECTORS]
             v = units[: len(out)]
             np.fill_diagonal(v[:, first:], 1)
             arguments = tangents[tid], curvature, v, out, batch_size, mode, np.zeros_like(sums)
-            kernel(own[tid], block, loss, scale, theta, *arguments, 0, 1, nobody)
+            kernel(own[tid], block, loss, scale, theta, *arguments, 0, 1, alone)
             v[:] = 0
 
-    run(columns, (H,))
-    return H
+    return add
 
 
 def _alone(net: Net) -> Net:

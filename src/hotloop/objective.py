@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_directions, check_dtype, check_flag, check_integer, check_vector
-from hotloop.analysis.functions import symmetric
 from hotloop.curvature import matrix, products
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
@@ -290,7 +289,7 @@ class Objective:
     def _matrix(self, kernel: Any, theta: Any) -> NDArray[Any]:
         run, curvature = partial(self._run, theta), self._curvature()
         H = matrix(run, kernel, self._net, curvature, self.size, self.n_threads)
-        return self._with_penalties(np.eye(self.size, dtype=self.dtype), symmetric(H))
+        return self._with_penalties(np.eye(self.size, dtype=self.dtype), H)
 
     def _with_penalties(self, v: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         """`out`, with the penalties' second derivatives times the rows of `v` added."""

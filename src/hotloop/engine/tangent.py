@@ -39,7 +39,16 @@ from hotloop.engine.table import (
 from hotloop.engine.team import SYNC_SIZE, Crew, share
 from hotloop.engine.tile import tile_shape
 
-__all__ = ["Tangents", "bind_tangents", "slopes", "tangent_backward", "tangent_forward"]
+__all__ = [
+    "Tangents",
+    "bend",
+    "bind_tangents",
+    "scale_by",
+    "slopes",
+    "tangent_backward",
+    "tangent_forward",
+    "turn",
+]
 
 # Addresses of kernels that only some networks need.
 TANGENT_FORWARD, TANGENT_BACKWARD, SECOND = 0, 1, 2
@@ -49,7 +58,8 @@ class Tangents(NamedTuple):
     """The memory of some vectors: laid out as the table lays out `Net.work`."""
 
     work: NDArray[Any]  # (vectors, numbers) R of values, deltas, and what batch normalisation keeps
-    local: NDArray[Any]  # (numbers,) of an activation: at VALUE f′, at DELTA f″ δ
+    slopes: NDArray[Any]  # (numbers,) f′ of activations, where their values are
+    bends: NDArray[Any]  # (numbers,) f″ δ of activations, there too
     still: NDArray[Any]  # R of the inputs: zeros, or empty where no row asks for it
     calls: NDArray[np.int64]  # addresses
 
@@ -70,7 +80,8 @@ def bind_tangents(net: Net, vectors: int) -> Tangents:
         calls[SECOND] = address_of(activate_second, (0, numbers, numbers, numbers))
     return Tangents(
         work=aligned_zeros(vectors * size, dtype).reshape(vectors, size),
-        local=aligned_zeros(size, dtype),
+        slopes=aligned_zeros(size, dtype),
+        bends=aligned_zeros(size, dtype),
         still=aligned_zeros(capacity * int(table[0, N_IN]) if asks else 0, dtype),
         calls=calls,
     )
@@ -87,7 +98,7 @@ def slopes(net, tangents, x, n, crew):
             source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, np.int64(0))
             z = source[offset + lo * n_out : offset + hi * n_out]
             first, last = row[VALUE] + lo * n_out, row[VALUE] + hi * n_out
-            slope = tangents.local[first:last]
+            slope = tangents.slopes[first:last]
             slope[:] = 1
             if row[CODE] in COMMON:
                 activate_backward(row[CODE], z, net.work[first:last], slope)
@@ -113,7 +124,7 @@ def tangent_forward(net, tangents, t, theta, v, x, dx, n, mode, crew, panel):
             dense_tangent(net, k, tangent, theta, v, source, moved, before, lo, hi, panel)
         elif row[OP] == ELEMENTWISE:
             first, last = row[VALUE] + lo * n_out, row[VALUE] + hi * n_out
-            dz, slope = moved[before + lo * n_out : before + hi * n_out], tangents.local[first:last]
+            dz, slope = moved[before + lo * n_out : before + hi * n_out], tangents.slopes[first:last]
             scale_by(dz, slope, tangent[first:last])
         else:
             address = tangents.calls[TANGENT_FORWARD]
@@ -148,30 +159,36 @@ def tangent_backward(net, tangents, theta, v, x, n, mode, crew, panel):
     for k in range(len(net.table) - 1, net.first - 1, -1):
         row, n_out = net.table[k], net.table[k, N_OUT]
         before = net.table[k - 1, VALUE] if k > 0 else np.int64(0)
-        first, last = row[DELTA] + lo * n_out, row[DELTA] + hi * n_out
-        curved = row[OP] == ELEMENTWISE and row[CODE] in CURVED
-        if curved:
-            z = net.work[before + lo * n_out : before + hi * n_out]
-            a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
-            call(tangents.calls[SECOND], (row[CODE], z, a, tangents.local[first:last]))
-            scale_by(net.work[first:last], tangents.local[first:last], tangents.local[first:last])
+        first, last = row[VALUE] + lo * n_out, row[VALUE] + hi * n_out
+        bend(net, tangents, k, lo, hi)
         for t in range(len(v)):
             tangent = tangents.work[t]
             if row[OP] == DENSE:
                 if k > net.first:
                     dense_tangent_backward(net, k, tangent, theta, v[t], lo, hi, panel)
             elif row[OP] == ELEMENTWISE:
-                slope = tangents.local[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
-                if curved:
+                r = tangent[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out]
+                if row[CODE] in CURVED:
                     dz = tangent[before + lo * n_out : before + hi * n_out]
-                    turn(slope, tangents.local[first:last], dz, tangent[first:last])
+                    turn(tangents.slopes[first:last], tangents.bends[first:last], dz, r)
                 else:
-                    scale_by(tangent[first:last], slope, tangent[first:last])
+                    scale_by(r, tangents.slopes[first:last], r)
             else:
                 source, moved = (net.work, tangent) if k > 0 else (x, tangents.still)
                 address = tangents.calls[TANGENT_BACKWARD]
                 call(address, (net, k, tangent, theta, v[t], source, before, moved, n, lo, hi, mode, crew))
         backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel)
+
+
+@kernel
+def bend(net, tangents, k, lo, hi):
+    """f″ δ of row k, if it is an activation that bends, for rows lo:hi, before δ is turned."""
+    row, n_out = net.table[k], net.table[k, N_OUT]
+    if row[OP] == ELEMENTWISE and row[CODE] in CURVED:
+        before, first, last = net.table[k - 1, VALUE], row[VALUE] + lo * n_out, row[VALUE] + hi * n_out
+        z, out = net.work[before + lo * n_out : before + hi * n_out], tangents.bends[first:last]
+        call(tangents.calls[SECOND], (row[CODE], z, net.work[first:last], out))
+        scale_by(net.work[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out], out, out)
 
 
 @kernel
