@@ -25,6 +25,7 @@ def with_own_loss(
     n, n_out = len(block.weights), int(net.table[-1, N_OUT])
     outputs = np.empty((n, n_out), theta.dtype)
     # The running statistics must follow the minibatch once, in the loop: here a copy does.
-    trial = net._replace(running=net.running.copy())
-    team.run(predict_block, trial, block.x, theta, batch_size, mode, outputs.reshape(-1))
+    trial = tuple(net._replace(running=net.running.copy()))
+    x = block.x.reshape(n, -1)
+    team.run(predict_block, trial, theta, x, batch_size, tuple(mode), False, outputs)
     return block._replace(targets=loss.rows(outputs, block.targets))

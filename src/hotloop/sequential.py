@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from hotloop._checks import check_dtype, check_integer, check_number
 from hotloop.activations import ELEMENTWISE_CODES
-from hotloop.data.staging import BLOCK_BYTES, check_rows, column_statistics, stage_rows
-from hotloop.engine.loop import predict_block
+from hotloop.data.staging import check_rows, column_statistics
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
     BATCH_NORM,
     ELEMENTWISE,
-    PREDICTION,
     STANDARDIZE,
     Net,
     Operation,
@@ -28,24 +26,18 @@ from hotloop.engine.table import (
     rate_groups,
     theta_offsets,
 )
-from hotloop.engine.team import Team, check_threads
+from hotloop.engine.team import check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.files import TensorFile, read_tensors, write_tensors
 from hotloop.initializers import initial_values
 from hotloop.layers import Dense, Dropout, Layer, Standardize, layer_from_dict
 from hotloop.penalties import Penalty, PenaltyTerm
+from hotloop.prediction import few_outputs, outputs_of, predictor
 
 __all__ = ["Sequential"]
 
-PREDICT_BATCH = 256
-"""Rows that go through the network at once in prediction."""
-
-
 STATE_PREFIX = "optimizer/"
 """Names of tensors that a trainer keeps beside a model's."""
-
-ROWS_A_THREAD = 64
-"""Fewer rows than this are not worth a thread of their own."""
 
 
 class Sequential:
@@ -101,6 +93,7 @@ class Sequential:
         largest = float(np.finfo(self.dtype).max) / 255
         self.uint8_scale = check_number(uint8_scale, "uint8_scale", low=-largest, below=largest)
         self._operations = plan(self.layers, self.input_dim)
+        self._output_dim = self._operations[-1].n_out
         self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
         self._running = aligned_zeros(
             sum(buffer.size for buffer, _ in buffer_offsets(self._operations)), self.dtype
@@ -125,7 +118,7 @@ class Sequential:
     @property
     def output_dim(self) -> int:
         """Outputs of the last layer."""
-        return self._operations[-1].n_out
+        return self._output_dim
 
     def parameters(self) -> dict[str, NDArray[Any]]:
         """Named views into θ, in its order: writing to one writes the model.
@@ -276,30 +269,50 @@ class Sequential:
         InvalidValueError, InvalidTypeError
             If X is empty, of another width, not numeric or not finite.
         """
+        if n_threads == 1:
+            out = few_outputs(self, X)
+            if out is not None:
+                return out
         features = check_rows(X, "X", self.input_dim, self.dtype)
-        n = len(features)
-        n_threads = min(check_threads(n_threads), -(-n // ROWS_A_THREAD))
-        out = np.empty((n, self.output_dim), self.dtype)
-        capacity = 1 if n == 1 else PREDICT_BATCH
-        net = self._net(capacity, n_threads)
-        row_bytes = self.input_dim * self.dtype.itemsize
-        rows = min(n, max(capacity, BLOCK_BYTES // row_bytes))
-        block = np.empty((rows, self.input_dim), self.dtype)
-        with Team(n_threads) as team:
-            for first in range(0, n, rows):
-                part = block[: min(rows, n - first)]
-                stage_rows(features, slice(first, first + len(part)), part, self.uint8_scale)
-                part_out = out[first : first + len(part)].reshape(-1)
-                team.run(predict_block, net, part.reshape(-1), self._theta, capacity, PREDICTION, part_out)
-        return out
+        return outputs_of(self, features, check_threads(n_threads))
 
-    def _net(self, capacity: int, n_threads: int) -> Net:
-        """A `Net` of this thread's own, kept for the next prediction of the same kind."""
-        kept: tuple[tuple[int, int], Net] | None = getattr(self._local, "net", None)
-        if kept is None or kept[0] != (capacity, n_threads):
-            kept = (capacity, n_threads), self.bind(capacity, n_threads)
+    def predictor(self, rows: int = 1) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """`predict` for batches of one shape, bound: for loops that wait for each answer.
+
+        Parameters
+        ----------
+        rows : int, default 1
+            Of a batch, at least 1.
+
+        Returns
+        -------
+        callable
+            From an array (rows, input_dim) of the model's dtype, C-contiguous, to a new array
+            (rows, output_dim). It looks at dtype and shape, and not at the numbers: NaN and infinity go
+            through. It uses the weights of the moment, on one thread; several threads may call it.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If `rows` is not as described; when called, if the array is not.
+
+        Examples
+        --------
+        >>> import hotloop as hl, numpy as np
+        >>> model = hl.Sequential([hl.Dense(64, "relu"), hl.Dense(2)], input_dim=20)
+        >>> control = model.predictor()
+        >>> control(np.zeros((1, 20), np.float32))
+        array([[0., 0.]], dtype=float32)
+        """
+        return predictor(self, check_integer(rows, "rows", low=1))
+
+    def net_of_thread(self, capacity: int, n_threads: int) -> tuple[Any, ...]:
+        """A `Net` of this thread's own for predictions, as a tuple, kept for the next of the same kind."""
+        kept: tuple[int, int, tuple[Any, ...]] | None = getattr(self._local, "net", None)
+        if kept is None or kept[0] != capacity or kept[1] != n_threads:
+            kept = capacity, n_threads, tuple(self.bind(capacity, n_threads))
             self._local.net = kept
-        return kept[1]
+        return kept[2]
 
     def summary(self) -> None:
         """Print the layers, their shapes, and how many parameters they have."""

@@ -105,7 +105,7 @@ class Stepper:
 
     def nuclear_value(self) -> float:
         """The value of the penalties that the compiled loop does not see."""
-        kernels = self._model.parameters()
+        kernels = self._model.parameters() if self._nuclear else {}
         return sum(penalty.value(kernels[name]) for name, _, penalty in self._nuclear)
 
     def compile(self, net: Net, block: Block) -> None:
@@ -165,7 +165,7 @@ class Stepper:
         average = self._recipe.average
         rates = self.lr_factor * self.optimizer.rates(steps) * self._groups[:, None]
         return _Plan(
-            scalars=np.stack([self.optimizer.scalars(steps, own) for own in rates]),
+            scalars=np.array([self.optimizer.scalars(steps, own) for own in rates]),
             rates=rates,
             average_rates=np.zeros(n_steps)
             if average is None

@@ -41,9 +41,10 @@ from hotloop.losses import Loss, check_loss, criterion_of
 from hotloop.metrics import Metric, check_metrics
 from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
+from hotloop.prediction import BATCH
 from hotloop.progress import Progress
 from hotloop.schedules import resolve
-from hotloop.sequential import PREDICT_BATCH, Sequential
+from hotloop.sequential import Sequential
 from hotloop.session import FORWARD_FLOPS, Session, batches_a_block
 from hotloop.stepper import Recipe, Stepper
 
@@ -272,6 +273,7 @@ class Trainer:
         if not np.isfinite(self.model.theta).all():
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self._prepare(samples, batch_size, callbacks)
+        self._is_penalised = any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
         self.columns = self._names_of_columns(validation is not None, watched)
 
         with Team(self.n_threads) as team:
@@ -315,11 +317,6 @@ class Trainer:
         names = (*means, *(("data_loss", "penalty") if self._is_penalised else ()), "lr")
         names += ("gradient_norm",) if self.stepper.reports_norm else ()
         return names + tuple(f"val_{name}" for name in (*means, *metrics) if validated)
-
-    @property
-    def _is_penalised(self) -> bool:
-        """Whether the loss has a part that is not of the data."""
-        return any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
 
     def stop(self, reason: str, *, now: bool = False) -> None:
         """End training after the running epoch; `reason` becomes ``history.stopped_by``.
@@ -478,7 +475,7 @@ class Trainer:
             sums = self._train_block(session, session.samples.fill(session.block, rows), first)
             sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
             # Row after row from the totals on, so that they do not depend on how steps come in blocks.
-            totals = np.vstack((totals, sums)).sum(axis=0)
+            totals = np.concatenate((totals[None], sums)).sum(axis=0)
             steps += len(sums)
             session.bar.advance(last - first, self._means(totals))
             first = last
@@ -534,14 +531,14 @@ class Trainer:
     ) -> dict[str, float] | None:
         """Means over the samples, or None if it was interrupted. They do not depend on the threads."""
         model, n = self.model, len(samples)
-        net = model.bind(min(PREDICT_BATCH, n), team.n_threads)
-        rows = min(n, PREDICT_BATCH * batches_a_block(model, samples, PREDICT_BATCH, FORWARD_FLOPS))
+        net = model.bind(min(BATCH, n), team.n_threads)
+        rows = min(n, BATCH * batches_a_block(model, samples, BATCH, FORWARD_FLOPS))
         block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
         criterion, theta, mode = criterion_of(self.loss, model.dtype), model.theta, PREDICTION
         for first in range(0, n, rows):
             part = samples.fill(block, slice(first, min(first + rows, n)))
-            part = with_own_loss(self.loss, net, part, theta, PREDICT_BATCH, mode, team)
-            team.run(evaluate_block, net, part, criterion, theta, PREDICT_BATCH, mode, sums)
+            part = with_own_loss(self.loss, net, part, theta, BATCH, mode, team)
+            team.run(evaluate_block, net, part, criterion, theta, BATCH, mode, sums)
             if interrupt is not None and interrupt.raised:
                 return None
         return self._means(np.array([*sums, samples.total_weight]))

@@ -14,7 +14,7 @@ from hotloop.engine.address import call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.descent import add_gradient, descend, penalty_sum
 from hotloop.engine.network import backward, forward, loss_rows
-from hotloop.engine.table import LIMITS, N_IN, N_OUT, VALUE, Mode
+from hotloop.engine.table import LIMITS, N_IN, N_OUT, VALUE, Mode, Net
 from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
 
@@ -181,21 +181,38 @@ def evaluate_block(net, block, loss, theta, batch_size, mode, sums, tid, n_threa
 
 
 @kernel
-def predict_block(net, x, theta, batch_size, mode, out, tid, n_threads, sync):
-    """Outputs of the last layer for the rows of `x` (rows * features,)."""
+def predict_block(net, theta, x, batch_size, mode, checks, out, tid, n_threads, sync):
+    """Outputs of the last layer, (rows, n_out), for the rows of `x` (rows, n_in).
+
+    `net` and `mode` are plain tuples here: named ones cost a call more than a small network does. With
+    `checks`, which is for one thread, False means that x is not finite, and no output is written.
+    """
+    net, mode = Net(*net), Mode(*mode)
     crew = Crew(tid, n_threads, sync)
     last = net.table[len(net.table) - 1]
     n_in, n_out = net.table[0, N_IN], last[N_OUT]
-    rows = len(x) // n_in
+    source, target = x.reshape(x.size), out.reshape(out.size)
+    if checks and not all_finite(source):
+        return False
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
     grain, _ = tile_shape(net.work)
-    for first in range(0, rows, batch_size):
-        n = min(batch_size, rows - first)
-        forward(net, theta, x[first * n_in : (first + n) * n_in], n, mode, crew, panel)
+    for first in range(0, len(x), batch_size):
+        n = min(batch_size, len(x) - first)
+        forward(net, theta, source[first * n_in : (first + n) * n_in], n, mode, crew, panel)
         lo, hi = share(n, grain, tid, n_threads)
         values = net.work[last[VALUE] + lo * n_out : last[VALUE] + hi * n_out]
-        target = out[(first + lo) * n_out : (first + hi) * n_out]
+        part = target[(first + lo) * n_out : (first + hi) * n_out]
         for i in range(len(values)):
-            target[i] = values[i]
+            part[i] = values[i]
         # A shorter last batch is shared otherwise: nobody may start on it while others use its rows.
         barrier(sync, n_threads)
+    return True
+
+
+@kernel
+def all_finite(x):
+    """Whether no number is NaN or infinite."""
+    finite = True
+    for i in range(len(x)):
+        finite &= np.isfinite(x[i])
+    return finite

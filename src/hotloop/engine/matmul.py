@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from hotloop._jit import kernel
-from hotloop.engine.tile import ROW_VECTORS, VECTORS, edge_tile, full_tile, row_tile, tile_shape
+from hotloop.engine.tile import (
+    NARROW_ROWS,
+    ROW_VECTORS,
+    VECTORS,
+    edge_tile,
+    full_tile,
+    narrow_tile,
+    row_tile,
+    tile_shape,
+)
 
 __all__ = ["Matrix", "multiply"]
 
@@ -45,6 +54,9 @@ def multiply(out, start, a, b, rows, cols, inner, panel):
     tile_rows, tile_cols = tile_shape(out.data)
     if rows == 1 and b.col == 1:
         tile_rows, tile_cols = 1, ROW_VECTORS // VECTORS * tile_cols
+    narrow = rows > 1 and cols <= tile_cols // VECTORS
+    if narrow:
+        tile_rows *= NARROW_ROWS
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         if b.col == 1:
@@ -59,6 +71,11 @@ def multiply(out, start, a, b, rows, cols, inner, panel):
             to = out.offset + i * out.row + j
             if tile_rows == 1:
                 row_tile(
+                    out.data, to, out.row, start.data, from_start, start.row,
+                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
+                )  # fmt: skip
+            elif narrow:
+                narrow_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
                     a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
                 )  # fmt: skip

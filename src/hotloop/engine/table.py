@@ -5,6 +5,7 @@ are the values that each row keeps a sample. `Net` is the table bound to a batch
 together with the memory it works in: what a kernel gets.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ class Parameter:
     @property
     def size(self) -> int:
         """How many numbers of θ it takes."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)

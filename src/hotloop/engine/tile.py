@@ -13,12 +13,24 @@ from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
 
-__all__ = ["PANEL_COLUMNS", "ROW_VECTORS", "VECTORS", "edge_tile", "full_tile", "row_tile", "tile_shape"]
+__all__ = [
+    "NARROW_ROWS",
+    "PANEL_COLUMNS",
+    "ROW_VECTORS",
+    "VECTORS",
+    "edge_tile",
+    "full_tile",
+    "narrow_tile",
+    "row_tile",
+    "tile_shape",
+]
 
 VECTORS = 2
 """Vectors in a row of a tile."""
 ROW_VECTORS = 8
 """Vectors in the tile of a single row: enough sums that none need wait for the last term of its own."""
+NARROW_ROWS = 2
+"""How many times the rows of others the tile of a single vector has: it holds as many sums."""
 PANEL_COLUMNS = 32
 """Columns of the widest tile: two vectors of 64 bytes, in float32."""
 
@@ -130,13 +142,13 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
-    "row" tile is an edge tile of one row, and wider.
+    "narrow" tile is an edge tile of one vector, and taller; a "row" tile is one of one row, and wider.
     """
     out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols = args
     out_type, start_type, a_type, b_type = array_types
     item = out_type.dtype
     rows, lanes = _target_shape(context, item.bitwidth // 8)
-    rows, count = (1, ROW_VECTORS) if kind == "row" else (rows, VECTORS)
+    rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows * NARROW_ROWS, 1)}.get(kind, (rows, VECTORS))
     vectors = _Vectors(
         builder, item, context.get_data_type(item), lanes, count, None if kind == "full" else n_cols
     )
@@ -149,7 +161,7 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     last = builder.sub(n_rows, I64(1))
     index = [I64(r) for r in range(rows)]
-    if kind == "edge":
+    if kind in ("edge", "narrow"):
         index = [builder.select(builder.icmp_signed("<", last, r), last, r) for r in index]
     out_rows = row_pointers(out_type, out, o, o_row)
     a_rows = row_pointers(a_type, a, a0, a_row)
@@ -230,8 +242,9 @@ def _tile_shape(typing_context, array):
 
 
 if INTRINSICS:
-    full_tile, edge_tile, row_tile = _make_tile("full"), _make_tile("edge"), _make_tile("row")
+    full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
+    narrow_tile, row_tile = _make_tile("narrow"), _make_tile("row")
     tile_shape = intrinsic(_tile_shape)
 else:
-    full_tile = edge_tile = row_tile = kernel(plain_tile)
+    full_tile = edge_tile = narrow_tile = row_tile = kernel(plain_tile)
     tile_shape = kernel(_plain_shape)

@@ -25,6 +25,7 @@ from hotloop.estimators._mlp_training import Minibatches, Pace, Watch, l2, run_l
 from hotloop.layers import Dense, Dropout
 from hotloop.losses import Loss
 from hotloop.objective import Objective
+from hotloop.prediction import few_outputs
 from hotloop.sequential import Sequential
 
 __all__ = ["MLP", "Task", "trains_in_minibatches"]
@@ -276,6 +277,12 @@ class MLP(BaseEstimator, ABC):
 
     def _outputs(self, X: Any) -> Array:
         """The last layer's outputs for checked or unchecked X."""
+        # scikit-learn's checks take many times longer than a few rows do, where the kernel checks them.
+        fitted = self.__dict__
+        if "_model" in fitted and "feature_names_in_" not in fitted:
+            outputs = few_outputs(fitted["_model"], X)
+            if outputs is not None:
+                return outputs
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **HOW_TO_READ)
         return self._model.predict(rows_of(X), n_threads=self.n_threads)

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy.special import log_softmax, xlogy
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from hotloop.engine.decisions import ONE_OF_MANY, ONE_OF_TWO, SEVERAL, class_probabilities, winners
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.losses import (
     LOSSES,
@@ -133,7 +134,7 @@ class Labels:
 
     def out_activation(self, loss: Loss) -> str:
         """scikit-learn's name of what turns outputs into probabilities; "identity" if nothing does."""
-        if isinstance(loss, (SoftmaxCrossEntropy, KLDivergence)):
+        if loss.includes == "softmax":
             return "softmax"
         return "logistic" if isinstance(loss, SigmoidCrossEntropy) else "identity"
 
@@ -162,17 +163,23 @@ class Labels:
 
     def decide(self, outputs: Array, loss: Loss) -> Array:
         """Labels of the outputs."""
-        middle = 0.0 if isinstance(loss, Custom) or loss.has_accuracy or _on_margins(loss) else 0.5
+        middle = 0.0 if loss.has_accuracy or isinstance(loss, Custom) or _on_margins(loss) else 0.5
         if self.kind == "multilabel":
             return (outputs > middle).astype(int)
-        best = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > middle).astype(np.intp)
-        return np.asarray(self.classes[np.minimum(best, len(self.classes) - 1)])
+        best = np.empty(len(outputs), np.int64)
+        winners(outputs, middle, best)
+        best = best if len(self.classes) > 1 else np.zeros_like(best)
+        return np.asarray(self.classes[best])
 
     def probabilities(self, outputs: Array, loss: Loss) -> Array:
         """(n, n_classes): of each class, or of each label."""
-        if self.out_activation(loss) == "softmax":
-            return np.asarray(softmax(outputs, axis=1))
-        return np.asarray(expit(self._both_sides(outputs)))
+        n, width = outputs.shape
+        kind = ONE_OF_MANY if loss.includes == "softmax" else SEVERAL
+        if self.kind == "binary" and width == 1:
+            kind, width = ONE_OF_TWO, 2
+        found = np.empty((n, width), outputs.dtype)
+        class_probabilities(kind, outputs, found)
+        return found if len(self.classes) > 1 else found[:, : len(self.classes)]
 
     def log_probabilities(self, outputs: Array, loss: Loss) -> Array:
         """The logarithms of `probabilities`; of small ones from the outputs, so that none becomes −∞."""

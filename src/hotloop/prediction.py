@@ -1,0 +1,88 @@
+"""From rows to outputs: any number of them block by block, a few by the shortest way, one at once.
+
+A small network takes less time than the checks of its input: where an array is just as kernels take it,
+the kernel does what is left of them.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop.data.staging import BLOCK_BYTES, Rows, stage_rows
+from hotloop.engine.loop import predict_block
+from hotloop.engine.table import PREDICTION
+from hotloop.engine.team import SYNC_SIZE, Team
+from hotloop.errors import InvalidTypeError, InvalidValueError
+
+if TYPE_CHECKING:
+    from hotloop.sequential import Sequential
+
+__all__ = ["BATCH", "few_outputs", "outputs_of", "predictor"]
+
+BATCH = 256
+"""Rows that go through the network at once."""
+ROWS_A_THREAD = 64
+"""Fewer rows than this are not worth a thread of their own."""
+ALONE = 0, 1, np.zeros(SYNC_SIZE, np.int64)
+"""The crew of one thread: it waits for nobody."""
+PREDICTING = tuple(PREDICTION)
+
+
+def outputs_of(model: "Sequential", features: NDArray[Any] | Rows, n_threads: int) -> NDArray[Any]:
+    """Outputs (n, output_dim) for checked rows, staged block by block."""
+    n = len(features)
+    n_threads = min(n_threads, -(-n // ROWS_A_THREAD))
+    out = np.empty((n, model.output_dim), model.dtype)
+    net = model.net_of_thread(BATCH, n_threads)
+    rows = min(n, max(BATCH, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize)))
+    block = np.empty((rows, model.input_dim), model.dtype)
+    with Team(n_threads) as team:
+        for first in range(0, n, rows):
+            x, part = block[: min(rows, n - first)], out[first : first + rows]
+            stage_rows(features, slice(first, first + len(x)), x, model.uint8_scale)
+            team.run(predict_block, net, model.theta, x, BATCH, PREDICTING, False, part)
+    return out
+
+
+def few_outputs(model: "Sequential", X: Any) -> NDArray[Any] | None:
+    """Outputs for at most a batch of rows, if they are finite, and an array just as kernels take it."""
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype != model.dtype or not X.flags.carray:
+        return None
+    n, width = X.shape
+    if width != model.input_dim or not 0 < n <= BATCH:
+        return None
+    out = np.empty((n, model.output_dim), model.dtype)
+    capacity = 1 if n == 1 else BATCH
+    net = model.net_of_thread(capacity, 1)
+    finite = predict_block(net, model.theta, X, capacity, PREDICTING, True, out, *ALONE)
+    return out if finite else None
+
+
+def predictor(model: "Sequential", rows: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """`Sequential.predictor`."""
+    shape, dtype, theta, net_of = (rows, model.input_dim), model.dtype, model.theta, model.net_of_thread
+    out_shape = rows, model.output_dim
+
+    def predict(x: NDArray[Any]) -> NDArray[Any]:
+        """Outputs (rows, output_dim) of rows `x`, an array just as `Sequential.predictor` says."""
+        # What would be a wild read, or another compilation, is looked at; the numbers are not.
+        if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype or not x.flags.carray:
+            raise _not_bound_for(x, shape, dtype)
+        out = np.empty(out_shape, dtype)
+        predict_block(net_of(rows, 1), theta, x, rows, PREDICTING, False, out, *ALONE)
+        return out
+
+    predict(np.zeros(shape, dtype))  # compiles
+    return predict
+
+
+def _not_bound_for(x: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> Exception:
+    wanted = f"x: expected a C-contiguous, writable {dtype} array of shape {shape}"
+    if not isinstance(x, np.ndarray):
+        return InvalidTypeError(f"{wanted}, got {type(x).__name__}; use model.predict for other input")
+    return InvalidValueError(
+        f"{wanted}, got {x.dtype} of shape {x.shape}; "
+        "use np.ascontiguousarray, or model.predict for other input"
+    )
