@@ -117,6 +117,12 @@ def values(n=60, features=4, outputs=2, seed=0):
     return X, np.sin(X @ np.random.default_rng(seed + 1).standard_normal((features, outputs)))
 
 
+def quadratic(H):
+    """½θᵀHθ as a function that has the Hessian H everywhere, and gives only products with it."""
+    H = np.asarray(H, float)
+    return hl.Function(lambda t: t @ H @ t / 2, len(H), gradient=lambda t: H @ t, hvp=lambda t, v: H @ v)
+
+
 def as_memory_map(array, path):
     """`array` in a file, mapped read-only."""
     stored = np.memmap(path, array.dtype, "w+", shape=array.shape)

@@ -57,10 +57,10 @@ def test_the_public_objects_are_found():
     )
 
 
-NAMESPACES = (hl.data, hl.errors, hl.initializers, hl.losses)
+NAMESPACES = (hl.data, hl.errors, hl.initializers, hl.losses, hl.plot)
 
 
-@pytest.mark.parametrize("module", [hl, hl.data, errors], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [hl, hl.data, hl.plot, errors], ids=lambda module: module.__name__)
 def test_all_is_what_is_there(module):
     imported = {
         name for name, value in vars(module).items()
@@ -129,10 +129,17 @@ def test_documented_parameters_are_those_of_the_signature(thing):
 
 UNDOCUMENTED = {
     "hl.Callback",
-    "hl.History",
+    "hl.CriticalPoint",
+    "hl.CriticalSearch",
+    "hl.Eigenpairs",
+    "hl.Escape",
+    "hl.Estimate",
     "hl.GradientCheck",
+    "hl.History",
     "hl.HotloopError",
+    "hl.Landscape",
     "hl.Norms",
+    "hl.SpectralDensity",
     "hl.initializers.Initializer",
     "hl.losses.Criterion",
 }
@@ -147,7 +154,11 @@ def test_classes_document_their_parameters(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name):
+def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one saves an animation
+    if name.startswith("hotloop.plot"):
+        matplotlib = pytest.importorskip("matplotlib", reason="the pictures need the extra 'plot'")
+        matplotlib.use("Agg")
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
 
@@ -189,6 +200,8 @@ def test_everything_raised_is_ours(path):
     allowed = {"AssertionError", "KeyboardInterrupt"}
     if path.name == "files.py" and path.parent == SOURCE:
         allowed.add("TypeError")  # turned into a FileFormatError a few lines on
+    if path.name == "finding.py":
+        allowed.add("StopIteration")  # a callback's way to end a minimizer of SciPy
     if path == SOURCE / "__init__.py":
         allowed.add("AttributeError")  # what Python asks of a module's __getattr__
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

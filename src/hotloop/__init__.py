@@ -8,11 +8,19 @@
 import importlib
 from typing import Any
 
-from hotloop import data, errors, initializers, losses
+from hotloop import data, errors, initializers, losses, plot
+from hotloop.analysis.critical import CriticalPoint, critical_point
+from hotloop.analysis.density import SpectralDensity, spectral_density
 from hotloop.analysis.derivatives import GradientCheck, check_gradient, directional_derivative
+from hotloop.analysis.escape import Escape, escape_saddle
+from hotloop.analysis.finding import CriticalSearch, find_critical_point
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
+from hotloop.analysis.landscape import Landscape, landscape
 from hotloop.analysis.norms import Norms, norms
+from hotloop.analysis.operators import hessian_operator
+from hotloop.analysis.probes import Estimate, trace
+from hotloop.analysis.spectra import Eigenpairs, eigsh
 from hotloop.averages import EMA, SWA
 from hotloop.callbacks import (
     Callback,
@@ -77,10 +85,15 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineRestarts",
+    "CriticalPoint",
+    "CriticalSearch",
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Eigenpairs",
     "ElasticNet",
+    "Escape",
+    "Estimate",
     "Exponential",
     "Function",
     "GradientCheck",
@@ -88,6 +101,7 @@ __all__ = [
     "History",
     "HotloopError",
     "InverseSqrt",
+    "Landscape",
     "Linear",
     "Lion",
     "LossTolerance",
@@ -105,22 +119,32 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Sequential",
+    "SpectralDensity",
     "Standardize",
     "Step",
     "TimeBudget",
     "Trainer",
     "Warmup",
     "check_gradient",
+    "critical_point",
     "data",
     "directional_derivative",
+    "eigsh",
     "errors",
+    "escape_saddle",
+    "find_critical_point",
+    "hessian_operator",
     "initializers",
     "jacobian",
     "jvp",
+    "landscape",
     "losses",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
+    "plot",
+    "spectral_density",
+    "trace",
     "vjp",
 ]
 
