@@ -296,37 +296,15 @@ def test_levenberg_marquardt_trains_where_adam_stalls():
     start, model.theta[:] = model.theta.copy(), truth
     y = model.predict(X)
     model.theta[:] = start
-    result = hl.minimize(Network(model, X, y, loss="mse"), method="levenberg_marquardt", max_iter=500)
+    result = hl.minimize(hl.Objective(model, X, y, loss="mse"), method="levenberg_marquardt", max_iter=500)
     assert result.converged, result.message
     assert result.gradient_norm < 1e-8
     np.testing.assert_array_equal(model.theta, start)  # as it was
     hl.Trainer(model, loss="mse", optimizer=hl.Adam(1e-2), batch_size=None).fit(X, y, epochs=500)
-    assert Network(model, X, y, loss="mse").value(model.theta) > 1e4 * result.value
+    assert hl.Objective(model, X, y, loss="mse").value(model.theta) > 1e4 * result.value
 
 
 # Networks.
-
-
-class Network(hl.Objective):
-    """An objective whose second derivatives are differences, and whose Gauss–Newton matrix is for "mse"."""
-
-    def hessian(self, theta):
-        return hl.numerical_hessian(hl.Function(self.value, self.size, gradient=self.gradient), theta)
-
-    def hvp(self, theta, v):
-        return v @ self.hessian(theta)
-
-    def gauss_newton(self, theta, h=1e-6):
-        before, columns = self.model.theta.copy(), []
-        for step in h * np.eye(self.size):
-            outputs = []
-            for sign in (1, -1):
-                self.model.theta[:] = theta + sign * step
-                outputs.append(self.model.predict(self._given[0]).ravel())
-            columns.append((outputs[0] - outputs[1]) / (2 * h))
-        self.model.theta[:] = before
-        J = np.array(columns).T
-        return 2 * J.T @ J / len(J)
 
 
 def network(dtype="float64", **options):
@@ -334,7 +312,7 @@ def network(dtype="float64", **options):
     X = rng.normal(size=(80, 2))
     y = (X[:, 0] + rng.normal(size=80) > 0).astype(int)
     model = hl.Sequential([hl.Dense(1)], input_dim=2, dtype=dtype, seed=1)
-    return Network(model, X, y, loss="sigmoid_cross_entropy", penalty=hl.L2(0.1), **options)
+    return hl.Objective(model, X, y, loss="sigmoid_cross_entropy", penalty=hl.L2(0.1), **options)
 
 
 REFERENCE = scipy.optimize.minimize(

@@ -11,10 +11,11 @@ from typing import Any
 from hotloop import data, errors, initializers, losses, plot
 from hotloop.analysis.critical import CriticalPoint, critical_point
 from hotloop.analysis.density import SpectralDensity, spectral_density
-from hotloop.analysis.derivatives import GradientCheck, check_gradient
+from hotloop.analysis.derivatives import GradientCheck, check_gradient, directional_derivative
 from hotloop.analysis.escape import Escape, escape_saddle
 from hotloop.analysis.finding import CriticalSearch, find_critical_point
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.jacobians import jacobian, jvp, vjp
 from hotloop.analysis.landscape import Landscape, landscape
 from hotloop.analysis.minimizers.minimize import minimize
 from hotloop.analysis.minimizers.result import MinimizeResult
@@ -130,12 +131,15 @@ __all__ = [
     "check_gradient",
     "critical_point",
     "data",
+    "directional_derivative",
     "eigsh",
     "errors",
     "escape_saddle",
     "find_critical_point",
     "hessian_operator",
     "initializers",
+    "jacobian",
+    "jvp",
     "landscape",
     "losses",
     "minimize",
@@ -145,6 +149,7 @@ __all__ = [
     "plot",
     "spectral_density",
     "trace",
+    "vjp",
 ]
 
 __version__ = "0.1.0"
