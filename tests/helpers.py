@@ -167,7 +167,9 @@ def update_of(optimizer, n_steps, state, **others):
 
 def take_step(optimizer, update, step, theta, grad, lo, hi):
     """One step of an optimizer's kernel on θ[lo:hi]."""
-    optimizer.kernel()(update.code, update.hyper, update.scalars[0, step], update.state, theta, grad, lo, hi)
+    optimizer.kernel()(
+        update.code, update.hyper, update.scalars[0, step], update.state, theta, grad[lo:hi], lo, hi
+    )
 
 
 LAYOUTS = {  # the same numbers, held in other ways: function of (C-ordered float32 array, path of a new file)

@@ -125,9 +125,10 @@ def add_products(net, tangent, x, still, n, out, crew, panel):
         if row[OP] == DENSE:
             # R (xᵀ δ) = xᵀ R δ + (R x)ᵀ δ
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
-            kernel_gradient(tangent, net.zeros, row, source, before, n, lo, hi, out, True, panel)
+            at = row[WEIGHT] + lo * n_out
+            kernel_gradient(tangent, net.zeros, row, source, before, n, lo, hi, out, at, True, panel)
             if k > net.first:
-                kernel_gradient(net.work, net.zeros, row, tangent, before, n, lo, hi, out, True, panel)
+                kernel_gradient(net.work, net.zeros, row, tangent, before, n, lo, hi, out, at, True, panel)
 
 
 @kernel

@@ -59,10 +59,10 @@ COMPUTE, APPLY, BOTH = 0, 1, 2
 
 
 @kernel
-def kernel_gradient(work, zeros, row, source, offset, n, lo, hi, grad, accumulate, panel):
-    """∂L/∂W of rows lo:hi of a dense kernel: xᵀ δ, summed over the `n` rows of the batch."""
+def kernel_gradient(work, zeros, row, source, offset, n, lo, hi, grad, at, accumulate, panel):
+    """∂L/∂W of rows lo:hi of a dense kernel, to grad[at:]: xᵀ δ, summed over the `n` rows of the batch."""
     n_in, n_out = row[N_IN], row[N_OUT]
-    out = Matrix(grad, row[WEIGHT] + lo * n_out, n_out, 1)
+    out = Matrix(grad, at, n_out, 1)
     start = out if accumulate else Matrix(work, zeros, 0, 1)
     transposed = Matrix(source, offset + lo, 1, n_in)
     delta = Matrix(work, row[DELTA], n_out, 1)
@@ -113,7 +113,8 @@ def add_gradient(net, x, n, grad, crew, panel):
         row = net.table[k]
         if row[OP] == DENSE:
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
-            kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, True, panel)
+            at = row[WEIGHT] + lo * row[N_OUT]
+            kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, at, True, panel)
         lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
         vector_gradient(net.work, row, source, offset, n, lo, hi, grad, True)
         source, offset = net.work, row[VALUE]
@@ -123,9 +124,10 @@ def add_gradient(net, x, n, grad, crew, panel):
 def descend(net, x, n, update, step, theta, grad, crew, panel):
     """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
 
-    A chunk of the gradient is used while it is in the first cache: a pass over θ less. What a
-    thread updates nobody else reads before the next barrier. Only where the norm of the whole gradient
-    is needed first, there are two walks, and the threads meet in between.
+    A chunk of the gradient is used while it is in the first cache, and the next takes its place: two
+    passes over memory of θ's size less. What a thread updates nobody else reads before the next barrier.
+    Only where the norm of the whole gradient is needed first, there are two walks, and the threads meet in
+    between.
     """
     norm, factor = 0.0, 1.0
     first, last = (COMPUTE, APPLY) if update.needs_norm else (BOTH, BOTH)
@@ -157,35 +159,40 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
             chunk = max(CHUNK // n_out // grain, 1) * grain
             for first in range(lo, hi, chunk):
                 last = min(first + chunk, hi)
+                start, end = where + first * n_out, where + last * n_out
+                # One chunk after the other in the same place, unless all of them are needed.
+                at = where + lo * n_out if phase == BOTH else start
                 if phase != APPLY:
                     kernel_gradient(
-                        net.work, net.zeros, row, source, offset, n, first, last, grad, False, panel
+                        net.work, net.zeros, row, source, offset, n, first, last, grad, at, False, panel
                     )
                     if row[PENALTY] != NONE:
-                        add_penalty(net, k, theta, grad, first, last)
+                        add_penalty(net, k, theta, grad, at, first, last)
                 if phase == COMPUTE:
                     sum_squares(net, k, grad, first, last)
                 else:
-                    start, end = where + first * n_out, where + last * n_out
-                    apply(update, group, step, theta, grad, start, end, factor, shrink)
+                    part = grad[at : at + end - start]
+                    apply(update, group, step, theta, part, start, end, factor, shrink)
         if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):
             lo, hi = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
             if phase != APPLY:
                 vector_gradient(net.work, row, source, offset, n, lo, hi, grad, False)
             if phase != COMPUTE and row[BIAS] != NONE:
-                apply(update, group, step, theta, grad, row[BIAS] + lo, row[BIAS] + hi, factor, 0.0)
+                start, end = row[BIAS] + lo, row[BIAS] + hi
+                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
             if phase != COMPUTE and row[OP] != DENSE:
-                apply(update, group, step, theta, grad, where + lo, where + hi, factor, 0.0)
+                start, end = where + lo, where + hi
+                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
         source, offset = net.work, row[VALUE]
 
 
 @kernel
 def apply(update, group, step, theta, grad, lo, hi, factor, shrink):
-    """Clip grad[lo:hi], let the optimizer move θ[lo:hi], and `shrink` it by soft threshold."""
+    """Clip `grad`, that of θ[lo:hi], let the optimizer move these, and `shrink` them by soft threshold."""
     if factor != 1.0:
-        scale(grad[lo:hi], factor)
+        scale(grad, factor)
     if update.clip_value > 0.0:
-        clip(grad[lo:hi], update.clip_value)
+        clip(grad, update.clip_value)
     arguments = (update.code, update.hyper, update.scalars[group, step], update.state, theta, grad, lo, hi)
     call(update.address, arguments)
     if shrink > 0.0:
@@ -216,8 +223,8 @@ def kernel_end(net, k):
 
 
 @kernel
-def add_penalty(net, k, theta, grad, lo, hi):
-    """Add the penalty's gradient to rows lo:hi of a kernel's; note its value, row by row."""
+def add_penalty(net, k, theta, grad, at, lo, hi):
+    """Add the penalty's gradient to that of rows lo:hi of a kernel, grad[at:]; note its value, row by row."""
     code = net.table[k, PENALTY]
     if code not in (GRADIENT, PROXIMAL):
         return
@@ -227,7 +234,7 @@ def add_penalty(net, k, theta, grad, lo, hi):
         start = net.table[k, WEIGHT] + i * n_out
         net.partial[PENALTY_SUMS, first + i] = penalty_value(theta[start : start + n_out], l1, l2)
     start, end = net.table[k, WEIGHT] + lo * n_out, net.table[k, WEIGHT] + hi * n_out
-    penalty_gradient(theta[start:end], grad[start:end], 0.0 if code == PROXIMAL else l1, l2)
+    penalty_gradient(theta[start:end], grad[at : at + end - start], 0.0 if code == PROXIMAL else l1, l2)
 
 
 @kernel
@@ -236,7 +243,7 @@ def add_penalties(net, theta, grad):
     for k in range(len(net.table)):
         code, row = net.table[k, PENALTY], net.table[k]
         if code in (GRADIENT, PROXIMAL):
-            add_penalty(net, k, theta, grad, np.int64(0), row[N_IN])
+            add_penalty(net, k, theta, grad, row[WEIGHT], np.int64(0), row[N_IN])
             if code == PROXIMAL:
                 start, end = row[WEIGHT], kernel_end(net, k)
                 penalty_gradient(theta[start:end], grad[start:end], net.options[k, L1_STRENGTH], 0.0)

@@ -486,7 +486,7 @@ def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
 @kernel
 def adam_family_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
-    theta, grad, m, v = theta[lo:hi], grad[lo:hi], state[0][lo:hi], state[1][lo:hi]
+    theta, m, v = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
     beta1, beta2, eps = hyper[0], hyper[1], hyper[2]
     rate, correction = scalars[0], scalars[1]
     if code == ADAM_CODE and hyper[3] == 0.0:

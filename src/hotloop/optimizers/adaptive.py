@@ -242,7 +242,7 @@ def rmsprop_step(theta, grad, s, v, mean, rate, alpha, eps, momentum, centered):
 @kernel
 def adaptive_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
-    theta, grad = theta[lo:hi], grad[lo:hi]
+    theta = theta[lo:hi]
     if code == ADAGRAD_CODE:
         adagrad_step(theta, grad, state[0][lo:hi], scalars[0], hyper[0], hyper[1])
     elif code == ADADELTA_CODE:

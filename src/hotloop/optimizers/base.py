@@ -32,7 +32,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def kernel(self) -> Any:
-        """That of its family, (code, hyper, scalars, state, theta, grad, lo, hi): a step on θ[lo:hi]."""
+        """That of its family, (code, hyper, scalars, state, theta, grad, lo, hi): a step on θ[lo:hi].
+
+        `grad` is the gradient of these numbers alone, (hi − lo,).
+        """
 
     @abstractmethod
     def hyper(self) -> tuple[float, ...]:

@@ -311,7 +311,7 @@ def schedule_free_adamw_step(
 @kernel
 def schedule_free_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
-    theta, grad, z, x = theta[lo:hi], grad[lo:hi], state[0][lo:hi], state[1][lo:hi]
+    theta, z, x = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
     rate, share, beta, weight_decay = scalars[0], scalars[1], hyper[0], hyper[1]
     if scalars[2] != 0.0:
         start_averages(theta, z, x)

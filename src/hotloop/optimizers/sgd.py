@@ -103,6 +103,6 @@ def momentum_step(theta, grad, v, rate, momentum, nesterov):
 def sgd_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
     if hyper[0] == 0.0:
-        gradient_step(theta[lo:hi], grad[lo:hi], scalars[0])
+        gradient_step(theta[lo:hi], grad, scalars[0])
     else:
-        momentum_step(theta[lo:hi], grad[lo:hi], state[0][lo:hi], scalars[0], hyper[0], hyper[1] != 0.0)
+        momentum_step(theta[lo:hi], grad, state[0][lo:hi], scalars[0], hyper[0], hyper[1] != 0.0)

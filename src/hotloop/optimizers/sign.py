@@ -184,7 +184,7 @@ def lion_step(theta, grad, m, rate, beta1, beta2, weight_decay):
 @kernel
 def sign_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
-    theta, grad = theta[lo:hi], grad[lo:hi]
+    theta = theta[lo:hi]
     if code == RPROP_CODE:
         before, size = state[0][lo:hi], state[1][lo:hi]
         rprop_step(theta, grad, before, size, scalars[0], hyper[0], hyper[1], hyper[2], hyper[3])
