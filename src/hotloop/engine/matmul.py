@@ -26,16 +26,14 @@ from hotloop.engine.tile import (
     tile_shape,
 )
 
-__all__ = ["MOST_TERMS", "PAGE", "Matrix", "multiply"]
+__all__ = ["MOST_TERMS", "Matrix", "multiply"]
 
 
 MOST_TERMS = 512
-"""Terms of a sum in one pass: a panel of so many rows and a tile's rows of `a` stay in the cache."""
-PAGE = 4096
-"""Bytes between rows of `b` from which it pays to bring a panel's rows together: each is then on a page of
-its own, and where that is a power of two they share few places of the first cache."""
-MANY_ROWS = 32
-"""Rows of `a` that must use the panel for that."""
+"""Terms of a sum in one pass: a panel of so many rows and a tile's rows of `a` stay in the cache.
+
+(A panel of a `b` that is not transposed gains nothing, at any width up to 2048: tried.)
+"""
 
 
 class Matrix(NamedTuple):
@@ -57,7 +55,7 @@ def multiply(out, start, a, b, rows, cols, inner, panel):
     `out`, `start`, `a`, `b` are `Matrix`; `out` and `start` have ``col=1``, and may be the same; `b` has
     ``col=1``, or ``row=1`` if it is transposed.
     `panel` is scratch of ``min(inner, MOST_TERMS) * tile_shape(out.data)[1]`` numbers, used when `b` is
-    transposed or its rows are `PAGE` bytes apart.
+    transposed.
     """
     if inner == 1:
         _outer(out, start, a, b, rows, cols)
@@ -78,10 +76,9 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
     narrow = rows > 1 and cols <= tile_cols // VECTORS
     if narrow:
         tile_rows *= NARROW_ROWS
-    far = b.row * out.data.itemsize >= PAGE and rows >= MANY_ROWS
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
-        if b.col == 1 and not far:
+        if b.col == 1:
             source, offset, step = b.data, b.offset + j, b.row
         else:
             _pack(panel, b, j, n_cols, inner, tile_cols)
@@ -131,22 +128,14 @@ def _outer(out, start, a, b, rows, cols):
 
 @kernel
 def _pack(panel, b, j, n_cols, inner, tile_cols):
-    """Copy columns j … j + n_cols of `b` into rows of `panel`, so that a tile reads on.
+    """Copy columns j … j + n_cols of a transposed `b` into rows of `panel`, so that a tile reads on.
 
-    Of a `b` with ``row=1`` or ``col=1``.
+    Along its rows, four at a time. Across them, with rows a power of two apart, each number would have to
+    be fetched anew, since such rows share few places of the first cache.
     """
-    origin = b.offset + j * b.col
-    if b.col == 1:
-        for p in range(inner):
-            to = panel[p * tile_cols : p * tile_cols + n_cols]
-            source = b.data[origin + p * b.row : origin + p * b.row + n_cols]
-            for c in range(len(to)):
-                to[c] = source[c]
-        return
-    # Transposed: along its rows, four at a time. Across them, with rows a power of two apart, each number
-    # would have to be fetched anew, since such rows share few places of the first cache.
+    data, origin = b.data, b.offset + j * b.col
     for c in range(0, n_cols - 3, 4):
-        start, data = origin + c * b.col, b.data
+        start = origin + c * b.col
         first, second = data[start : start + inner], data[start + b.col : start + b.col + inner]
         start += 2 * b.col
         third, fourth = data[start : start + inner], data[start + b.col : start + b.col + inner]
@@ -155,4 +144,4 @@ def _pack(panel, b, j, n_cols, inner, tile_cols):
             panel[to], panel[to + 1], panel[to + 2], panel[to + 3] = first[p], second[p], third[p], fourth[p]
     for c in range(n_cols - n_cols % 4, n_cols):
         for p in range(inner):
-            panel[p * tile_cols + c] = b.data[origin + c * b.col + p]
+            panel[p * tile_cols + c] = data[origin + c * b.col + p]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.matmul import MOST_TERMS, PAGE
+from hotloop.engine.matmul import MOST_TERMS
 from hotloop.engine.tile import PANEL_COLUMNS
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PenaltyTerm
 
@@ -242,7 +242,9 @@ def bind(
             table[k, DELTA], size = size, size + _padded(capacity * operations[k].n_out, dtype)
     widest = max(max(operation.n_in, operation.n_out) for operation in operations)
     zeros, size = size, size + _padded(widest, dtype)
-    panel_size = _padded(_panel_rows(operations, capacity, dtype) * PANEL_COLUMNS, dtype)
+    # Only the product with a transposed kernel needs a panel, and not in the first row.
+    inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
+    panel_size = _padded(min(inner, MOST_TERMS) * PANEL_COLUMNS, dtype)
     panels, size = size, size + n_threads * panel_size
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
@@ -261,15 +263,6 @@ def bind(
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
     )
-
-
-def _panel_rows(operations: list[Operation], capacity: int, dtype: np.dtype[Any]) -> int:
-    """Rows of the panel that products need: with transposed kernels, in all layers but the first, and with
-    matrices so wide that their rows are far apart."""
-    dense = [operation for operation in operations if operation.op == DENSE]
-    terms = [operation.n_out for operation in operations[1:] if operation.op == DENSE]
-    terms += [max(d.n_in, capacity) for d in dense if d.n_out * dtype.itemsize >= PAGE]
-    return min(max(terms, default=0), MOST_TERMS)
 
 
 def _padded(n: int, dtype: np.dtype[Any]) -> int:
