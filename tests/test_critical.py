@@ -10,11 +10,6 @@ from hotloop._jit import COMPILED
 pytest.importorskip("scipy")
 
 
-of_a_network = pytest.mark.skipif(
-    not hasattr(hl.Objective, "hvp"), reason="an Objective has no second derivatives yet"
-)
-
-
 def in_plane(value, gradient):
     return hl.Function(value, 2, gradient=gradient, hessian="differences")
 
@@ -119,7 +114,6 @@ def linear_network(depth):
     return hl.Objective(model, X, X, loss="mse")
 
 
-@of_a_network
 def test_a_linear_autoencoder_has_a_saddle_at_0():
     """With one hidden layer; with two the Hessian at 0 is 0. Kawaguchi, *Deep learning without poor
     local minima*, 2016, corollary 2.4."""
@@ -233,7 +227,6 @@ def test_the_number_of_steps_is_limited(method):
     assert found.reason == "max_iter=2 steps were taken"
 
 
-@of_a_network
 def test_a_saddle_of_a_tanh_network():
     objective = hl.Objective(net(2, 3, 1), *values(20, 2, 1), loss="mse")
     found = hl.find_critical_point(objective, 0.3 * np.ones(objective.size))
@@ -248,7 +241,6 @@ def test_a_saddle_of_a_tanh_network():
     assert left.predicted < 0
 
 
-@of_a_network
 @pytest.mark.skipif(not COMPILED, reason="slow with the JIT off")
 def test_a_network_of_a_hundred_thousand_weights_at_0():
     """L(0 + d) = L(0) − 2 tr(d₁d₂ YᵀX)/n + …, so λ is ± a singular value of 2XᵀY/n, for each hidden unit."""

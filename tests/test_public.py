@@ -138,6 +138,7 @@ UNDOCUMENTED = {
     "hl.History",
     "hl.HotloopError",
     "hl.Landscape",
+    "hl.MinimizeResult",
     "hl.Norms",
     "hl.SpectralDensity",
     "hl.initializers.Initializer",

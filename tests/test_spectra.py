@@ -13,11 +13,6 @@ from hotloop.analysis.lanczos import lanczos, ritz
 scipy_linalg = pytest.importorskip("scipy.sparse.linalg")
 
 
-of_a_network = pytest.mark.skipif(
-    not hasattr(hl.Objective, "hvp"), reason="an Objective has no second derivatives yet"
-)
-
-
 def with_spectrum(eigenvalues, seed=0):
     """A symmetric matrix with these eigenvalues and random eigenvectors."""
     Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(eigenvalues),) * 2))[0]
@@ -88,7 +83,6 @@ def test_a_multiple_of_the_identity(c):
         np.testing.assert_allclose(found.values, c, atol=1e-12)
 
 
-@of_a_network
 def test_eigenpairs_of_a_network():
     objective, theta = network()
     H = hl.numerical_hessian(objective, theta)
@@ -97,7 +91,6 @@ def test_eigenpairs_of_a_network():
         np.testing.assert_allclose(found.values, expected(H, 4, "BE"), rtol=1e-6)
 
 
-@of_a_network
 @pytest.mark.skipif(not COMPILED, reason="slow with the JIT off")
 def test_a_large_network_in_float32():
     objective, w = linear_regression(20, features=300, outputs=40)

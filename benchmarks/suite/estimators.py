@@ -3,6 +3,8 @@
 ================================  ====================================================================
 float64 alone                     nothing of ours: an epoch takes what reading the data takes
 float32 too                       `visit` in `engine/perceptron.py`: is it still inlined, does `dot` vectorise
+shuffled alone                    `engine/fetch.py`, and `AHEAD` in `engine/perceptron.py`
+SeedEnsemble, two jobs alone      what Python does between blocks, with its lock: `trainer.py`
 ten classes, not two              the separators learn side by side no more: `epoch`
 ================================  ====================================================================
 """
@@ -25,6 +27,7 @@ class Perceptron:
     params = (["noise", "digits"], ["float32", "float64"], [2, 10])
     param_names = ("data", "dtype", "classes")
     timeout = 120
+    shuffle = False
 
     def setup(self, data, dtype, classes):
         from sklearn.linear_model import Perceptron as Theirs
@@ -38,8 +41,8 @@ class Perceptron:
             y = scores.argmax(axis=1)
         self.X, self.y = X.astype(dtype), y % classes
         self.kinds = {
-            "ours": lambda epochs: hl.Perceptron(keep="last", shuffle=False, max_iter=epochs),
-            "theirs": lambda epochs: Theirs(shuffle=False, tol=None, max_iter=epochs),
+            "ours": lambda epochs: hl.Perceptron(keep="last", shuffle=self.shuffle, max_iter=epochs),
+            "theirs": lambda epochs: Theirs(shuffle=self.shuffle, tol=None, max_iter=epochs),
         }
         self.fit("ours", 1)  # compiles
 
@@ -72,3 +75,30 @@ class Perceptron:
         return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
     track_difference_of_weights.unit = "of the largest weight"
+
+
+class ShuffledPerceptron(Perceptron):
+    """In a new random order each epoch: what counts is that the next row is fetched in time."""
+
+    params = (["noise"], ["float32", "float64"], [2])
+    shuffle = True
+    track_difference_of_weights = None  # the orders differ
+
+
+class SeedEnsemble:
+    """Four networks, one after the other and two at a time: is there Python in their way?"""
+
+    params = ([1, 2],)
+    param_names = ("n_jobs",)
+    timeout = 120
+
+    def setup(self, n_jobs):
+        self.X, self.y = digits(1500)
+        one = hl.MLPClassifier(max_iter=10, tol=0, n_iter_no_change=10)
+        self.model = hl.SeedEnsembleClassifier(one, n_estimators=4, n_jobs=n_jobs, random_state=0)
+        self.time_fit(n_jobs)  # compiles
+
+    def time_fit(self, n_jobs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ten epochs are few
+            self.model.fit(self.X, self.y)

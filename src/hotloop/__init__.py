@@ -11,11 +11,14 @@ from typing import Any
 from hotloop import data, errors, initializers, losses, plot
 from hotloop.analysis.critical import CriticalPoint, critical_point
 from hotloop.analysis.density import SpectralDensity, spectral_density
-from hotloop.analysis.derivatives import GradientCheck, check_gradient
+from hotloop.analysis.derivatives import GradientCheck, check_gradient, directional_derivative
 from hotloop.analysis.escape import Escape, escape_saddle
 from hotloop.analysis.finding import CriticalSearch, find_critical_point
 from hotloop.analysis.functions import Function, numerical_gradient, numerical_hessian
+from hotloop.analysis.jacobians import jacobian, jvp, vjp
 from hotloop.analysis.landscape import Landscape, landscape
+from hotloop.analysis.minimizers.minimize import minimize
+from hotloop.analysis.minimizers.result import MinimizeResult
 from hotloop.analysis.norms import Norms, norms
 from hotloop.analysis.operators import hessian_operator
 from hotloop.analysis.probes import Estimate, trace
@@ -108,6 +111,7 @@ __all__ = [
     "Lion",
     "LossTolerance",
     "MaxNorm",
+    "MinimizeResult",
     "NAdam",
     "Norms",
     "Nuclear",
@@ -130,14 +134,18 @@ __all__ = [
     "check_gradient",
     "critical_point",
     "data",
+    "directional_derivative",
     "eigsh",
     "errors",
     "escape_saddle",
     "find_critical_point",
     "hessian_operator",
     "initializers",
+    "jacobian",
+    "jvp",
     "landscape",
     "losses",
+    "minimize",
     "norms",
     "numerical_gradient",
     "numerical_hessian",
@@ -145,6 +153,7 @@ __all__ = [
     "show_versions",
     "spectral_density",
     "trace",
+    "vjp",
     "warmup",
 ]
 
@@ -158,6 +167,8 @@ _ESTIMATORS: dict[str, str] = {
     "MLPRegressor": "mlp",
     "Perceptron": "perceptron",
     "Ridge": "linear",
+    "SeedEnsembleClassifier": "ensemble",
+    "SeedEnsembleRegressor": "ensemble",
 }
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
 

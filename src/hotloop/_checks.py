@@ -17,6 +17,7 @@ __all__ = [
     "check_array",
     "check_choice",
     "check_class_weight",
+    "check_directions",
     "check_dtype",
     "check_features",
     "check_flag",
@@ -246,6 +247,16 @@ def check_vector(theta: Any, name: str, size: int, dtype: np.dtype[Any]) -> NDAr
         raise InvalidValueError(f"{name}: expected a flat array of {size} numbers, got shape {array.shape}")
     _check_finite(array, name, dtype)
     return array
+
+
+def check_directions(v: Any, name: str, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`v` as an array (size,) or (k, size) of finite numbers."""
+    array = _numeric_array(v, name)
+    if array.ndim == 2 and array.shape[1] == size and len(array):
+        return check_vector(array.reshape(-1), name, array.size, dtype).reshape(array.shape).astype(dtype)
+    if array.ndim != 1:
+        raise InvalidValueError(f"{name}: expected shape ({size},) or (k, {size}), got {array.shape}")
+    return check_vector(array, name, size, dtype).astype(dtype)
 
 
 def _numeric_array(values: Any, name: str) -> NDArray[Any]:

@@ -34,6 +34,7 @@ __all__ = [
     "COMPILED",
     "INTRINSICS",
     "TALLY",
+    "THREADS",
     "Tally",
     "cache_folder",
     "cache_root",
@@ -55,6 +56,9 @@ COMPILED = not config.DISABLE_JIT
 
 INTRINSICS = COMPILED and not config.BOUNDSCHECK
 """False where the plain-loop twins of the intrinsics run: with the JIT off, or under bounds checks."""
+
+THREADS: int = config.NUMBA_NUM_THREADS
+"""The processors, or what NUMBA_NUM_THREADS says."""
 
 # Sums may be reordered and products fused, which lets loops vectorise; NaN and infinity keep their
 # meaning (plain fastmath=True would break isfinite).
@@ -157,8 +161,8 @@ def processor() -> tuple[str, str]:
 
 def _digest() -> str:
     """A hash over hotloop's sources, and over all else that compiled code depends on."""
-    settings = config.OPT, config.BOUNDSCHECK
-    made_with = numba_version, sys.implementation.cache_tag, str(settings), processor()
+    settings = str(config.OPT), config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE
+    made_with = numba_version, sys.implementation.cache_tag, settings, processor()
     digest = hashlib.sha256(repr(made_with).encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -16,6 +16,7 @@ from hotloop.engine.mathfun import tanh as tanh_of
 __all__ = [
     "ACTIVATIONS",
     "COMMON",
+    "CURVED",
     "ELEMENTWISE_CODES",
     "KERNEL_INIT",
     "activate",
@@ -24,10 +25,13 @@ __all__ = [
     "prelu",
     "prelu_backward",
     "prelu_gradient",
+    "prelu_gradient_tangent",
+    "prelu_slope_part",
     "rarer_activate",
     "rarer_activate_backward",
     "softmax_backward",
     "softmax_rows",
+    "softmax_second",
 ]
 
 # float32 constants that are exact: float32 code stays float32, float64 code promotes them.
@@ -57,6 +61,9 @@ STEP = 12
 
 COMMON = (IDENTITY, RELU, TANH, SIGMOID)
 """Codes of `activate` and `activate_backward`; the others are in `rarer_activate` and its backward."""
+
+CURVED = (TANH, SIGMOID, ELU, SELU, GELU, SILU, MISH, SOFTPLUS)
+"""Codes whose f″ is not 0."""
 
 ELEMENTWISE_CODES = {
     "identity": IDENTITY,
@@ -535,3 +542,35 @@ def softmax_backward(a, delta, width):
             mean += row[j] * d[j]
         for j in range(len(row)):
             d[j] = row[j] * (d[j] - mean)
+
+
+@kernel
+def softmax_second(a, da, delta, tangent, width):
+    """R of `softmax_backward`: r ← ȧ (δ − aᵀδ) + a (r − ȧᵀδ − aᵀr), in place, with ȧ = R a and r = R δ."""
+    for i in range(len(a) // width):
+        row, moved = a[i * width : (i + 1) * width], da[i * width : (i + 1) * width]
+        d, r = delta[i * width : (i + 1) * width], tangent[i * width : (i + 1) * width]
+        mean, change = ZERO, ZERO
+        for j in range(len(row)):
+            mean += row[j] * d[j]
+            change += moved[j] * d[j] + row[j] * r[j]
+        for j in range(len(row)):
+            r[j] = moved[j] * (d[j] - mean) + row[j] * (r[j] - change)
+
+
+@kernel
+def prelu_slope_part(z, other, out, slopes):
+    """out += sⱼ · other where z ≤ 0: how `slopes`, a tangent of those of `prelu`, moves what `other` is."""
+    for i in range(len(z) // len(slopes)):
+        row, d = z[i * len(slopes) : (i + 1) * len(slopes)], other[i * len(slopes) : (i + 1) * len(slopes)]
+        to = out[i * len(slopes) : (i + 1) * len(slopes)]
+        for j in range(len(row)):
+            to[j] += ZERO if row[j] > ZERO else slopes[j] * d[j]
+
+
+@kernel_exact
+def prelu_gradient_tangent(z, dz, delta, tangent, grad):
+    """R of `prelu_gradient`: grad += Rδ z + δ Rz where z ≤ 0, for one row of the batch."""
+    for j in range(len(z)):
+        part = tangent[j] * z[j] + delta[j] * dz[j]
+        grad[j] += ZERO if z[j] > ZERO else part

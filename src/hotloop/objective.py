@@ -1,20 +1,25 @@
 """`Objective`: model, data and loss together, as a function of the flat θ."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_dtype, check_flag, check_integer, check_vector
+from hotloop._checks import check_directions, check_dtype, check_flag, check_integer, check_vector
+from hotloop.curvature import matrix, products
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
+from hotloop.engine.curvature import add_penalty_products, gauss_newton_block, hvp_block
 from hotloop.engine.descent import add_penalties
-from hotloop.engine.loop import evaluate_block, gradient_block
+from hotloop.engine.jacobian import sample_gradients_block
+from hotloop.engine.loop import Block, evaluate_block, gradient_block
 from hotloop.engine.operations import link
 from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, aligned_zeros, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
-from hotloop.losses import Loss, check_loss, criterion_of
+from hotloop.losses import Criterion, Loss, check_loss, criterion_of, curvature_of
 from hotloop.penalties import HAS_LIMIT, Nuclear, Penalty, check_penalty
 from hotloop.sequential import Sequential
 
@@ -155,6 +160,86 @@ class Objective:
         value += self._add_penalties(self._grad)
         return value, self._grad.copy()
 
+    def hvp(self, theta: Any, v: Any) -> NDArray[Any]:
+        """∇²L(θ) v, exactly, for at most some three times the price of a gradient.
+
+        Where the loss has a kink (relu and its kin, hard_sigmoid, prelu at 0, hinge, mae, huber at ±δ,
+        |w|), its derivatives are those of the side that the gradient takes; on straight pieces the second
+        ones are 0. In training mode the derivatives go through the statistics of the batch.
+
+        Parameters
+        ----------
+        theta : array-like (size,)
+            Finite numbers.
+        v : array-like (size,) or (k, size)
+            A vector, or several: these share a pass, and are cheaper than one by one.
+
+        Returns
+        -------
+        ndarray
+            Of v's shape, in the model's dtype.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If θ or v has the wrong shape or numbers that are not finite; if the loss is a
+            `losses.Custom`, or a penalty is `Nuclear`: no second derivatives are known of these, and
+            `numerical_hessian` takes differences.
+
+        Notes
+        -----
+        Pearlmutter, "Fast exact multiplication by the Hessian" (1994); ``notes/000``, second order.
+
+        Examples
+        --------
+        >>> import hotloop as hl
+        >>> model = hl.Sequential([hl.Dense(1, use_bias=False)], input_dim=1, dtype="float64")
+        >>> objective = hl.Objective(model, [[1.0], [2.0]], [2.0, 4.0], loss="mse")
+        >>> objective.hvp([1.0], [3.0])  # ∂²/∂w² is 2 (1 + 4) / 2
+        array([15.])
+        """
+        return self._products(hvp_block, theta, v)
+
+    def gauss_newton_product(self, theta: Any, v: Any) -> NDArray[Any]:
+        """Jᵀ ∇²loss J v, and the penalties' part: the Hessian without the curvature of the network.
+
+        J is the Jacobian of the outputs by θ. With a loss that is convex in the outputs it has no
+        negative eigenvalue; for a linear model it is `hvp`. Takes, returns and raises as `hvp` does.
+        Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent" (2002).
+        """
+        return self._products(gauss_newton_block, theta, v)
+
+    def hessian(self, theta: Any) -> NDArray[Any]:
+        """∇²L(θ), shape (size, size), made symmetric: size products, some at once. Raises as `hvp` does."""
+        return self._matrix(hvp_block, theta)
+
+    def gauss_newton(self, theta: Any) -> NDArray[Any]:
+        """The matrix of `gauss_newton_product`, shape (size, size), made symmetric. Raises as `hvp` does."""
+        return self._matrix(gauss_newton_block, theta)
+
+    def per_sample_gradients(self, theta: Any) -> NDArray[Any]:
+        """The gradient of each sample's own loss, shape (n, size): without weights and without penalty.
+
+        Their weighted mean is `gradient` less that of the penalties. In training mode each has its
+        dropout mask. Raises as `value` does, and where batch normalisation is in training mode, since
+        then no sample has a loss of its own.
+        """
+        self.model.check_trainable()
+        if self.training and self.model.has_batch_norm:
+            raise InvalidValueError(
+                "objective: with batch normalisation in training mode a sample's loss depends on its "
+                "batch, so it has no gradient of its own; build the objective with training=False"
+            )
+        self._theta[:] = check_vector(theta, "theta", self.size, self.dtype)
+        out = np.zeros((len(self._samples), 1, self.size), self.dtype)
+        criterion, mode = criterion_of(self.loss, self.dtype), self._mode
+        with Team(self.n_threads) as team:
+            for rows, block in self._blocks(team):
+                alike = block._replace(weights=np.ones_like(block.weights))
+                arguments = (self._theta, out[rows], len(self._net.row_loss), mode)
+                team.run(sample_gradients_block, self._net, alike, criterion, *arguments)
+        return out[:, 0]
+
     def astype(self, dtype: str) -> "Objective":
         """The same function computed in "float32" or "float64"; itself if it is already."""
         if check_dtype(dtype, "dtype") == self.model.dtype:
@@ -185,20 +270,56 @@ class Objective:
             self.model.views(grad)[name][...] += penalty.gradient(kernel).astype(grad.dtype)
         return value
 
-    def _run(self, theta: Any, kernel: Any, outputs: tuple[NDArray[Any], ...]) -> float:
+    def _curvature(self) -> Criterion:
+        """The loss as the kernels of second derivatives take it, if all parts have some."""
+        self.model.check_trainable()
+        if self._nuclear:
+            raise InvalidValueError(
+                "penalty: Nuclear has no second derivative where a singular value is 0; leave it out, or "
+                "use hl.numerical_hessian(objective, theta)"
+            )
+        return curvature_of(self.loss, self.dtype)
+
+    def _products(self, kernel: Any, theta: Any, v: Any) -> NDArray[Any]:
+        curvature, v = self._curvature(), check_directions(v, "v", self.size, self.dtype)
+        rows = np.atleast_2d(v)
+        out = products(partial(self._run, theta), kernel, self._net, curvature, rows)
+        return self._with_penalties(rows, out).reshape(v.shape)
+
+    def _matrix(self, kernel: Any, theta: Any) -> NDArray[Any]:
+        run, curvature = partial(self._run, theta), self._curvature()
+        H = matrix(run, kernel, self._net, curvature, self.size, self.n_threads)
+        return self._with_penalties(np.eye(self.size, dtype=self.dtype), H)
+
+    def _with_penalties(self, v: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+        """`out`, with the penalties' second derivatives times the rows of `v` added."""
+        if self._net.penalised:
+            for row, product in zip(v, out, strict=True):
+                add_penalty_products(self._net, row, product)
+        return out
+
+    def _run(self, theta: Any, kernel: Any, outputs: tuple[Any, ...]) -> float:
         """Stage the data block by block and let `kernel` add to `outputs`; the mean loss."""
         self._theta[:] = check_vector(theta, "theta", self.size, self.model.dtype)
-        if self.training:
-            self._net.running[:] = self.model.running
-        n, rows = len(self._samples), len(self._block.weights)
         batch, scale = len(self._net.row_loss), 1.0 / self._samples.total_weight
         factors = (scale,) if outputs else ()
-        mode = Mode(1, mask_seed(self.seed), 0) if self.training else PREDICTION
         sums, criterion = np.zeros(2), criterion_of(self.loss, self.model.dtype)
+        arguments = (*factors, self._theta, *outputs, batch, self._mode, sums)
         with Team(self.n_threads) as team:
-            for first in range(0, n, rows):
-                block = self._samples.fill(self._block, slice(first, min(first + rows, n)))
-                block = with_own_loss(self.loss, self._net, block, self._theta, batch, mode, team)
-                arguments = (*factors, self._theta, *outputs, batch, mode, sums)
+            for _, block in self._blocks(team):
                 team.run(kernel, self._net, block, criterion, *arguments)
         return float(sums[0] * scale)
+
+    @property
+    def _mode(self) -> Mode:
+        return Mode(1, mask_seed(self.seed), 0) if self.training else PREDICTION
+
+    def _blocks(self, team: Team) -> Iterator[tuple[slice, Block]]:
+        """The data, staged block by block in the same memory, and which rows of it each is."""
+        if self.training:
+            self._net.running[:] = self.model.running
+        n, rows, batch = len(self._samples), len(self._block.weights), len(self._net.row_loss)
+        for first in range(0, n, rows):
+            part = slice(first, min(first + rows, n))
+            block = self._samples.fill(self._block, part)
+            yield part, with_own_loss(self.loss, self._net, block, self._theta, batch, self._mode, team)

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_dtype, check_integer, check_number
+from hotloop.activations import ELEMENTWISE_CODES
 from hotloop.data.staging import check_rows, column_statistics
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
     BATCH_NORM,
+    ELEMENTWISE,
     STANDARDIZE,
     Net,
     Operation,
@@ -240,6 +242,12 @@ class Sequential:
         `penalty` is on the kernels whose layers have none. The running statistics are the model's own.
         """
         return link(bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty))
+
+    def bind_inputs(self, capacity: int) -> Net:
+        """`bind` for one thread, with a first row that is the identity: so the inputs have deltas, too."""
+        first = Operation(ELEMENTWISE, self.input_dim, self.input_dim, code=ELEMENTWISE_CODES["identity"])
+        net = bind([first, *self._operations], capacity, 1, self.dtype, self._running)
+        return link(net._replace(first=0))
 
     def predict(self, X: Any, *, n_threads: int | None = 1) -> NDArray[Any]:
         """Outputs of the last layer, in inference mode.

@@ -60,7 +60,8 @@ def warmup(
     what : {"usual", "all"}, default "usual"
         "usual": training, evaluation and prediction with what is part of the loop (dense layers, relu, tanh
         and sigmoid, softmax cross-entropy, mse), and with `SGD`, `Adam` and its kin. "all": every optimizer,
-        loss, activation, layer and penalty, `Objective`, and, where scikit-learn is installed, the estimators.
+        loss, activation, layer and penalty, second derivatives and Jacobians, and, where scikit-learn is
+        installed, the estimators.
     dtypes : iterable of str, default ("float32", "float64")
         The dtypes of the models.
     progress : bool, default False

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.activations import ACTIVATIONS
+from hotloop.analysis.jacobians import jacobian, jvp, vjp
 from hotloop.errors import HotloopError, InvalidValueError
 from hotloop.extras import require
 from hotloop.layers import LAYERS, Dense, Layer
@@ -33,9 +34,9 @@ __all__ = ["RUNS", "Run"]
 Run = tuple[str, Callable[[], None]]
 """What the progress bar says, and what compiles."""
 
-X = np.array([[0.0, 0.5], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [1.0, 1.0], [0.5, 0.0]])
-CLASSES = np.array([0, 1, 0, 1, 0, 1])
-SHARES = np.eye(2)[CLASSES]
+X: NDArray[Any] = np.array([[0.0, 0.5], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [1.0, 1.0], [0.5, 0.0]])
+CLASSES: NDArray[Any] = np.array([0, 1, 0, 1, 0, 1])
+SHARES: NDArray[Any] = np.eye(2)[CLASSES]
 
 REQUIRED = {
     "units": 2, "name": "tanh", "rate": 0.1,  # of layers
@@ -65,13 +66,16 @@ def all_runs(dtype: str) -> Iterator[Run]:
         yield f"{dtype} {kind.__name__}", partial(use, [last], dtype, optimizer=optimizer)
     for loss in (*LOSSES.values(), DISTANCE):
         yield f"{dtype} {loss.name}", partial(use, [last], dtype, loss=loss)
-    for activation in ACTIVATIONS:
-        yield f"{dtype} {activation}", partial(use, [Dense(2, activation), last], dtype)
-    for layer in LAYERS.values():
-        yield f"{dtype} {layer.__name__}", partial(use, [example(layer), last], dtype)
+    networks = {activation: [Dense(2, activation), last] for activation in ACTIVATIONS}
+    networks |= {name: [example(layer), last] for name, layer in LAYERS.items()}
+    for name, layers in networks.items():
+        yield f"{dtype} {name}", partial(use, layers, dtype)
     for penalty in PENALTIES:
         yield f"{dtype} {penalty.__name__}", partial(use, [last], dtype, penalty=example(penalty))
-    yield f"{dtype} Objective", partial(use_objective, dtype)
+    for loss in LOSSES.values():
+        yield f"{dtype} curvature of {loss.name}", partial(use_objective, [last], dtype, loss)
+    for name, layers in networks.items():
+        yield f"{dtype} curvature of {name}", partial(use_objective, layers, dtype, LOSSES["mse"])
     if importlib.util.find_spec("sklearn"):
         yield from estimator_runs(dtype)
 
@@ -84,24 +88,41 @@ def use(layers: Sequence[Layer], dtype: str, loss: Loss | str = "mse", **options
     """Train, evaluate and predict; only predict where the layers cannot be trained."""
     model = Sequential(layers, input_dim=X.shape[1], dtype=dtype)
     model.predict(X)
+    if is_trainable(model):
+        trainer = Trainer(model, loss=loss, batch_size=len(X) // 2, **options)
+        y = targets_for(trainer.loss, model)
+        trainer.fit(X, y, epochs=1, validation_data=(X, y))
+
+
+def use_objective(layers: Sequence[Layer], dtype: str, loss: Loss) -> None:
+    """The loss as a function of θ, and the outputs: first and second derivatives."""
+    model = Sequential(layers, input_dim=X.shape[1], dtype=dtype)
+    if not is_trainable(model):
+        return
+    objective = Objective(model, X, targets_for(loss, model), loss=loss, penalty=L2(0.1))
+    theta = model.theta
+    objective.value(theta)
+    for derivative in (objective.gradient, objective.hessian, objective.gauss_newton):
+        derivative(theta)
+    objective.per_sample_gradients(theta)
+    for times in (objective.hvp, objective.gauss_newton_product):
+        times(theta, theta)
+    for wrt, direction in (("inputs", X), ("theta", theta)):
+        jacobian(model, X, wrt=wrt)
+        jvp(model, X, direction, wrt=wrt)
+        vjp(model, X, SHARES, wrt=wrt)
+
+
+def is_trainable(model: Sequential) -> bool:
+    """Whether a gradient passes through all layers."""
     try:
         model.check_trainable()
     except InvalidValueError:
-        return
-    trainer = Trainer(model, loss=loss, batch_size=len(X) // 2, **options)
-    y = targets_for(trainer.loss, model)
-    trainer.fit(X, y, epochs=1, validation_data=(X, y))
+        return False
+    return True
 
 
-def use_objective(dtype: str) -> None:
-    """The loss of a network and of its penalties, and the gradient."""
-    model = Sequential([Dense(2, "relu"), Dense(2)], input_dim=X.shape[1], dtype=dtype)
-    objective = Objective(model, X, SHARES, loss="mse", penalty=L2(0.1))
-    objective.value(model.theta)
-    objective.gradient(model.theta)
-
-
-def targets_for(loss: Loss, model: Sequential) -> NDArray[np.generic]:
+def targets_for(loss: Loss, model: Sequential) -> NDArray[Any]:
     """Targets that the loss takes: classes, or else a number for each output."""
     try:
         loss.check_targets(CLASSES, "y", len(X), model.output_dim, model.dtype)
@@ -135,7 +156,9 @@ def use_estimator(name: str, dtype: str, options: dict[str, Any]) -> None:
     """Fit and predict: two classes and three, dense and sparse."""
     sparse = require("scipy.sparse", "sklearn", "hl.warmup")
     tags = require("sklearn.utils", "sklearn", "hl.warmup").get_tags
-    model = getattr(importlib.import_module("hotloop"), name)(**options, max_iter=2)
+    model = getattr(importlib.import_module("hotloop"), name)(**options)
+    if "max_iter" in model.get_params():
+        model.set_params(max_iter=2)
     dense = X.astype(dtype)
     layouts = (dense, sparse.csr_matrix(dense)) if tags(model).input_tags.sparse else (dense,)
     with warnings.catch_warnings():

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_integer, check_number, check_vector
+from hotloop.analysis.functions import Differentiable, check_objective
 from hotloop.errors import InvalidTypeError
 from hotloop.objective import Objective
 
-__all__ = ["GradientCheck", "check_gradient"]
+__all__ = ["GradientCheck", "check_gradient", "directional_derivative"]
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,42 @@ def check_gradient(
     scale = np.maximum(np.maximum(np.abs(exact), np.abs(numerical)), max(typical, np.finfo(np.float64).tiny))
     error = float((np.abs(exact - numerical) / scale).max())
     return GradientCheck(exact, numerical, error, error <= tolerance)
+
+
+def directional_derivative(objective: Differentiable, theta: Any, u: Any) -> float:
+    """∇L(θ)ᵀu: how fast the loss changes from θ along u.
+
+    Parameters
+    ----------
+    objective : Objective or Function
+        With a gradient.
+    theta : array-like (size,)
+        Where.
+    u : array-like (size,)
+        The direction, taken as it is: give it the length 1 for the slope.
+
+    Returns
+    -------
+    float
+        Negative where u is a descent direction.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If an argument is not as described.
+
+    Notes
+    -----
+    ``notes/002``, directional derivatives and descent directions; of all unit vectors the gradient's own
+    direction has the largest one, ‖∇L‖.
+
+    Examples
+    --------
+    >>> import hotloop as hl
+    >>> bowl = hl.Function(lambda t: t @ t, 2, gradient=lambda t: 2 * t)
+    >>> hl.directional_derivative(bowl, [1.0, 2.0], [0.0, -1.0])
+    -4.0
+    """
+    objective = check_objective(objective)
+    direction = check_vector(u, "u", objective.size, objective.dtype)
+    return float(objective.gradient(theta) @ direction.astype(objective.dtype))

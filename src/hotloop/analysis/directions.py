@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_vector
-from hotloop.analysis.functions import Differentiable, check_directions
+from hotloop._checks import check_directions, check_vector
+from hotloop.analysis.functions import Differentiable
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.objective import Objective
 from hotloop.sequential import Sequential

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_integer, check_number, check_vector
+from hotloop._checks import check_directions, check_integer, check_number, check_vector
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = ["Differentiable", "Function", "check_objective", "numerical_gradient", "numerical_hessian"]
@@ -151,16 +151,6 @@ class Function:
                 f"{name}: must return an array of shape {shape} here, got shape {array.shape}"
             )
         return array
-
-
-def check_directions(v: Any, name: str, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`v` as an array (size,) or (k, size) of finite numbers."""
-    array = np.asarray(v)
-    if array.ndim == 2 and array.shape[1] == size and len(array):
-        return check_vector(array.reshape(-1), name, array.size, dtype).reshape(array.shape).astype(dtype)
-    if array.ndim != 1:
-        raise InvalidValueError(f"{name}: expected shape ({size},) or (k, {size}), got {array.shape}")
-    return check_vector(array, name, size, dtype).astype(dtype)
 
 
 def check_objective(objective: Any, name: str = "objective") -> Differentiable:

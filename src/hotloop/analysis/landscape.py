@@ -156,8 +156,7 @@ def landscape(
     >>> found.values.shape, bool(found.values[2, 2] == objective.value(model.theta))
     ((5, 5), True)
     """
-    if not isinstance(objective, Objective):
-        check_objective(objective)
+    check_objective(objective)
     if path is not None:
         path = check_path(path, "path", objective.size)
     point = center_of(objective, path[-1] if center is None and path is not None else center)

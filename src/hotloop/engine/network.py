@@ -29,7 +29,7 @@ from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
 from hotloop.losses import hit_of_row, loss_of_row
 
-__all__ = ["backward", "forward", "loss_rows"]
+__all__ = ["backward", "backward_row", "forward", "loss_rows"]
 
 
 @kernel
@@ -90,21 +90,27 @@ def backward(net, theta, x, n, mode, crew, panel):
     grain, _ = tile_shape(net.work)
     lo, hi = share(n, grain, crew.tid, crew.n_threads)
     for k in range(len(net.table) - 1, net.first - 1, -1):
-        row = net.table[k]
-        op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
-        if op == DENSE:
-            if k > net.first:
-                out = Matrix(net.work, net.table[k - 1][DELTA] + lo * n_in, n_in, 1)
-                deltas = Matrix(net.work, row[DELTA] + lo * n_out, n_out, 1)
-                transposed = Matrix(theta, row[WEIGHT], 1, n_out)
-                zeros = Matrix(net.work, net.zeros, 0, 1)
-                multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel)
-            continue
-        source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, np.int64(0))
-        if op == ELEMENTWISE and row[CODE] in COMMON:
-            z = source[offset + lo * n_in : offset + hi * n_in]
-            a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
-            delta = net.work[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out]
-            activate_backward(row[CODE], z, a, delta)
-        else:
-            call(net.calls[BACKWARD], (net, k, theta, source, offset, n, lo, hi, mode, crew))
+        backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel)
+
+
+@kernel
+def backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel):
+    """From ∂L/∂outputs of row k of the table to ∂L/∂inputs, for rows lo:hi of the batch of `n`."""
+    row = net.table[k]
+    op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
+    if op == DENSE:
+        if k > net.first:
+            out = Matrix(net.work, net.table[k - 1][DELTA] + lo * n_in, n_in, 1)
+            deltas = Matrix(net.work, row[DELTA] + lo * n_out, n_out, 1)
+            transposed = Matrix(theta, row[WEIGHT], 1, n_out)
+            zeros = Matrix(net.work, net.zeros, 0, 1)
+            multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel)
+        return
+    source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, np.int64(0))
+    if op == ELEMENTWISE and row[CODE] in COMMON:
+        z = source[offset + lo * n_in : offset + hi * n_in]
+        a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
+        delta = net.work[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out]
+        activate_backward(row[CODE], z, a, delta)
+    else:
+        call(net.calls[BACKWARD], (net, k, theta, source, offset, n, lo, hi, mode, crew))

@@ -27,7 +27,7 @@ from hotloop.engine.normalisation import (
     running_statistics,
     sum_columns,
 )
-from hotloop.engine.pointwise import drop, standardize
+from hotloop.engine.pointwise import divide, drop, standardize
 from hotloop.engine.table import (
     ACTIVATE,
     ACTIVATE_BACKWARD,
@@ -151,5 +151,9 @@ def other_backward(net, k, theta, source, offset, n, lo, hi, mode, crew):
     elif op == SOFTMAX:
         a = net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out]
         softmax_backward(a, delta, n_out)
+    elif op == STANDARDIZE:
+        before, deviation = net.table[k - 1][DELTA], row[RUNNING] + n_out
+        to = net.work[before + lo * n_out : before + hi * n_out]
+        divide(delta, to, net.running[deviation : deviation + n_out])
     elif op == ELEMENTWISE:
         rarer_backward(net, k, theta, source, offset, n, lo, hi, mode, crew)

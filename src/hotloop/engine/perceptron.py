@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hotloop._jit import kernel, kernel_inline
+from hotloop.engine.fetch import STRIP, fetch
 
 __all__ = [
     "SEEN",
@@ -35,6 +36,11 @@ RUN = 1  # right answers since the last mistake
 POCKET_RUN = 2  # the same for the weights in the pocket, when they went in
 POCKET_ERRORS = 3  # what they get wrong of all samples, weighted
 STATE_SIZE = 4
+
+NONE = -1
+"""No row to fetch."""
+AHEAD = 2
+"""Samples from one whose row is fetched to it: the sums of one are shorter than the memory's delay."""
 
 
 class Samples(NamedTuple):
@@ -60,15 +66,22 @@ def epoch(mistakes, weights, drift, pocket, state, samples, labels, steps, order
     """
     for m in active:
         mistakes[m] = 0
-    for i in order:
+    for k in range(len(order)):
+        i = order[k]
+        upcoming = order[k + AHEAD] if k + AHEAD < len(order) else NONE
+        if upcoming == i + AHEAD:
+            upcoming = NONE  # the processor foresees that itself
         if steps[i] != 0:
             for m in active:
-                mistakes[m] += visit(weights[m], drift[m], pocket[m], state[m], samples, labels[m], steps, i)
+                mistakes[m] += visit(
+                    weights[m], drift[m], pocket[m], state[m], samples, labels[m], steps, i, upcoming
+                )
+                upcoming = NONE  # once is enough
 
 
 @kernel_inline  # here and below: a tenth of an epoch
-def visit(weights, drift, pocket, state, samples, labels, steps, i):
-    """Look at sample `i`; a mistake moves the weights. Returns 1 if it was one.
+def visit(weights, drift, pocket, state, samples, labels, steps, i, upcoming):
+    """Look at sample `i`; a mistake moves the weights. Returns 1 if it was one. `upcoming` is fetched.
 
     labels (n,): −1 or 1, or the row of the class. steps (n,): how far a mistake moves the weights; 0
     leaves a sample out. Rosenblatt, "The perceptron" (1958).
@@ -78,7 +91,7 @@ def visit(weights, drift, pocket, state, samples, labels, steps, i):
     missing from s of them (Freund & Schapire, "Large margin classification using the perceptron
     algorithm", 1999). The pocket holds the best weights so far, see `fill_pocket`.
     """
-    rival, lead = find_lead(weights, samples, i, labels[i])
+    rival, lead = find_lead(weights, samples, i, labels[i], upcoming)
     mistake = not lead > 0  # NaN is one: overflow is no success
     if mistake:
         if len(pocket) > 0 and state[RUN] > state[POCKET_RUN]:
@@ -94,17 +107,17 @@ def visit(weights, drift, pocket, state, samples, labels, steps, i):
 
 
 @kernel_inline
-def find_lead(weights, samples, i, label):
-    """(the best rival of `label` or −1, the lead of `label` over it)."""
+def find_lead(weights, samples, i, label, upcoming):
+    """(the best rival of `label` or −1, the lead of `label` over it). Row `upcoming` is fetched."""
     if len(weights) == 1:
-        return -1, label * score(weights[0], samples, i)
+        return -1, label * score(weights[0], samples, i, upcoming)
     rival, best = -1, -1.0
     for k in range(len(weights)):
         if k != label:
-            found = score(weights[k], samples, i)
+            found = score(weights[k], samples, i, NONE)
             if rival < 0 or found > best:
                 rival, best = k, found
-    return rival, score(weights[label], samples, i) - best
+    return rival, score(weights[label], samples, i, upcoming) - best
 
 
 @kernel
@@ -118,20 +131,25 @@ def learn(weights, samples, i, label, rival, step):
 
 
 @kernel_inline
-def score(w, samples, i):
-    """w·x + b for sample `i`."""
+def score(w, samples, i, upcoming):
+    """w·x + b for sample `i`. Row `upcoming` is fetched."""
     values, indices, starts, constant = samples
-    return dot(w, values, indices, starts, i) + w[len(w) - 1] * constant
+    return dot(w, values, indices, starts, i, upcoming) + w[len(w) - 1] * constant
 
 
 @kernel_inline
-def dot(w, values, indices, starts, i):
-    """w·x over the features alone."""
+def dot(w, values, indices, starts, i, upcoming):
+    """w·x over the features alone; where rows are dense, row `upcoming` is fetched meanwhile."""
     total = 0.0
     if values.ndim == 2:
-        row = values[i]
-        for j in range(len(row)):
-            total += w[j] * row[j]
+        row, width = values[i], values.shape[1]
+        for lo in range(0, width, STRIP):
+            x = row[lo : lo + STRIP]
+            if upcoming != NONE:
+                fetch(values, upcoming * width + lo)
+            part = w[lo : lo + len(x)]
+            for j in range(len(x)):
+                total += part[j] * x[j]
     else:
         for k in range(starts[i], starts[i + 1]):
             total += w[indices[k]] * values[k]
@@ -187,7 +205,7 @@ def count_errors(weights, samples, labels, steps, enough):
     """The sum of the steps of all samples that `weights` get wrong; stops once it is `enough`."""
     errors = 0.0
     for i in range(len(labels)):
-        _, lead = find_lead(weights, samples, i, labels[i])
+        _, lead = find_lead(weights, samples, i, labels[i], NONE)
         if not lead > 0:
             errors += steps[i]
             if errors >= enough:
@@ -200,7 +218,7 @@ def score_all(out, weights, samples):
     """out (n, rows) ← the score of every sample for every row of `weights`."""
     for i in range(len(out)):
         for k in range(len(weights)):
-            out[i, k] = score(weights[k], samples, i)
+            out[i, k] = score(weights[k], samples, i, NONE)
 
 
 @kernel
@@ -209,7 +227,7 @@ def smallest_lead(out, weights, samples, labels, steps):
     out[0] = out[1] = float("inf")
     for i in range(len(labels)):
         if steps[i] != 0:
-            _, lead = find_lead(weights, samples, i, labels[i])
+            _, lead = find_lead(weights, samples, i, labels[i], NONE)
             if not lead > 0:
                 out[0] = out[1] = 0
                 break

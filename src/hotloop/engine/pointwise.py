@@ -5,11 +5,18 @@ import numpy as np
 from hotloop._jit import kernel_exact
 from hotloop.engine.random import random_bits, stream_key
 
-__all__ = ["drop", "standardize"]
+__all__ = ["copy", "divide", "drop", "standardize"]
 
 ZERO = np.float32(0)
 ALL_BITS = 2.0**32
 LOW_HALF, S32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@kernel_exact
+def copy(source, out):
+    """out = source; a slice that is assigned would be copied twice, and that takes memory."""
+    for i in range(len(out)):
+        out[i] = source[i]
 
 
 @kernel_exact
@@ -21,8 +28,7 @@ def drop(source, out, start, rate, mode, layer):
     simple way to prevent neural networks from overfitting" (2014).
     """
     if not mode.training:
-        for i in range(len(source)):
-            out[i] = source[i]
+        copy(source, out)
         return
     key = stream_key(mode.seed, mode.step, layer)
     low, high = np.uint32(key & LOW_HALF), np.uint32(key >> S32)
@@ -42,3 +48,13 @@ def standardize(source, out, statistics):
         x, z = source[i * width : (i + 1) * width], out[i * width : (i + 1) * width]
         for j in range(len(x)):
             z[j] = (x[j] - mean[j]) / deviation[j]
+
+
+@kernel_exact
+def divide(source, out, deviation):
+    """source / deviation, row by row: what `standardize` does to a tangent, and to a delta."""
+    width = len(deviation)
+    for i in range(len(source) // width):
+        x, z = source[i * width : (i + 1) * width], out[i * width : (i + 1) * width]
+        for j in range(len(x)):
+            z[j] = x[j] / deviation[j]

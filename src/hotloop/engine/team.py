@@ -18,7 +18,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from hotloop._checks import check_integer
-from hotloop._jit import COMPILED, cgutils, intrinsic, kernel, types
+from hotloop._jit import COMPILED, THREADS, cgutils, intrinsic, kernel, types
 
 __all__ = ["Crew", "Team", "barrier", "check_threads", "share"]
 
@@ -27,6 +27,7 @@ __all__ = ["Crew", "Team", "barrier", "check_threads", "share"]
 ARRIVED, ROUND, GIVEN_UP, SYNC_SIZE = 0, 16, 32, 48
 SPINS = 2000
 """Looks at the round before the processor is yielded: some microseconds, the length of a short wait."""
+LIMIT = "NUMBA_NUM_THREADS"
 
 
 class Crew(NamedTuple):
@@ -38,12 +39,27 @@ class Crew(NamedTuple):
 
 
 def check_threads(n_threads: int | None) -> int:
-    """`n_threads` as a number; None means one for each processor that this process may use."""
+    """`n_threads` as a number; None means one for each processor that is free for this process.
+
+    As numba counts them: not more than ``NUMBA_NUM_THREADS``, if that is set. joblib sets it in its worker
+    processes, to their share of the processors; its worker threads have one processor each.
+    """
     if n_threads is not None:
         return check_integer(n_threads, "n_threads", low=1)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if _is_worker() and not (_is_main() and LIMIT in os.environ):
+        return 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, THREADS)
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _is_worker() -> bool:
+    """Whether joblib, if it is there at all, runs this code beside other jobs."""
+    joblib = sys.modules.get("joblib.parallel")
+    return joblib is not None and (joblib.get_active_backend()[0].nesting_level or 0) > 0
 
 
 class Team:

@@ -10,6 +10,7 @@ from hotloop.extras import require
 require("sklearn", "sklearn", "hotloop.estimators")
 
 from hotloop.estimators.coordinate import ElasticNet, Lasso  # noqa: E402
+from hotloop.estimators.ensemble import SeedEnsembleClassifier, SeedEnsembleRegressor  # noqa: E402
 from hotloop.estimators.linear import LinearRegression, Ridge  # noqa: E402
 from hotloop.estimators.logistic import LogisticRegression  # noqa: E402
 from hotloop.estimators.mlp import MLPClassifier, MLPRegressor  # noqa: E402
@@ -24,4 +25,6 @@ __all__ = [
     "MLPRegressor",
     "Perceptron",
     "Ridge",
+    "SeedEnsembleClassifier",
+    "SeedEnsembleRegressor",
 ]

@@ -1,12 +1,13 @@
-"""Losses: for each its public description, and one kernel: a sample's loss, and its ∂/∂outputs.
+"""Losses: for each its public description, and its kernels: a sample's loss and its ∂/∂outputs, and
+the product of its second derivatives with a row, r.
 
 A target is a row of numbers: a class or a sign, wanted outputs, or probabilities. What is summed is
 summed over the outputs of a sample; over samples the loss is the weighted mean.
 
 Each file holds one kind, descriptions and kernels of its members together. To add one: a code
-(append-only over all files: the next is 12), a frozen dataclass and a kernel in the file of its kind,
-and here its place in `LOSSES` and a branch in `loss_of_code` (and in `hit_of_row`, if it has an
-accuracy).
+(append-only over all files: the next is 12), a frozen dataclass and two kernels in the file of its
+kind, and here its place in `LOSSES`, a branch in `loss_of_code` and one in `rarer_product_of_row` (and
+in `hit_of_row`, if it has an accuracy).
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from hotloop._checks import check_choice
 from hotloop._jit import kernel, kernel_inline
-from hotloop.engine.address import NOWHERE, address_of, call_for_number
+from hotloop.engine.address import NOWHERE, address_of, call, call_for_number
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Criterion, Loss
 from hotloop.losses.custom import GIVEN_CODE, Custom, given
@@ -29,6 +30,7 @@ from hotloop.losses.margins import (
     hinge,
     perceptron,
     squared_hinge,
+    squared_hinge_product,
 )
 from hotloop.losses.probabilities import (
     KL_DIVERGENCE_CODE,
@@ -39,7 +41,9 @@ from hotloop.losses.probabilities import (
     SoftmaxCrossEntropy,
     kl_divergence,
     sigmoid_cross_entropy,
+    sigmoid_cross_entropy_product,
     softmax_cross_entropy,
+    softmax_cross_entropy_product,
 )
 from hotloop.losses.values import (
     GAUSSIAN_NLL_CODE,
@@ -53,10 +57,14 @@ from hotloop.losses.values import (
     Huber,
     PoissonNLL,
     gaussian_nll,
+    gaussian_nll_product,
     huber,
+    huber_product,
     mae,
     mse,
+    mse_product,
     poisson_nll,
+    poisson_nll_product,
 )
 
 __all__ = [
@@ -77,8 +85,10 @@ __all__ = [
     "SquaredHinge",
     "check_loss",
     "criterion_of",
+    "curvature_of",
     "hit_of_row",
     "loss_of_row",
+    "product_of_row",
 ]
 
 ZERO, HALF = np.float32(0), np.float32(0.5)
@@ -123,6 +133,26 @@ def criterion_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
         return Criterion(loss.code, loss.option(), NOWHERE)
     row = np.empty(1, dtype)
     address = address_of(rarer_loss_of_row, (loss.code, loss.option(), row, row, row))
+    return Criterion(loss.code, loss.option(), address)
+
+
+def curvature_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
+    """`loss` as `product_of_row` takes it: the address is that of the rarer losses' second derivatives.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is a user's own: nothing says what its second derivatives are.
+    """
+    if isinstance(loss, Custom):
+        raise InvalidValueError(
+            "loss: a loss of your own has a value and a gradient, and no second derivatives; "
+            "use hl.numerical_hessian(objective, theta), which takes differences of its gradient"
+        )
+    if loss.code in COMMON:
+        return Criterion(loss.code, loss.option(), NOWHERE)
+    row = np.empty(1, dtype)
+    address = address_of(rarer_product_of_row, (loss.code, loss.option(), row, row, row, row))
     return Criterion(loss.code, loss.option(), address)
 
 
@@ -171,6 +201,43 @@ def loss_of_code(code, option, outputs, target, delta):
     if code == GIVEN_CODE:
         return given(target, delta)
     return number(np.nan)
+
+
+@kernel_inline
+def product_of_row(loss, outputs, target, tangent, out):
+    """out = ∇²loss r for one sample: its second derivatives by the outputs, times the row `tangent`.
+
+    `loss` is what `curvature_of` gave.
+    """
+    code, number = loss.code, outputs.dtype.type
+    if code == SOFTMAX_CROSS_ENTROPY_CODE:
+        softmax_cross_entropy_product(outputs, target, tangent, out, number(loss.option))
+    elif code == MSE_CODE:
+        mse_product(tangent, out)
+    else:
+        call(loss.address, (code, loss.option, outputs, target, tangent, out))
+
+
+@kernel
+def rarer_product_of_row(code, option, outputs, target, tangent, out):
+    """`product_of_row` of the other codes; NaN for one that is not known."""
+    number = outputs.dtype.type
+    if code == HUBER_CODE:
+        huber_product(outputs, target, tangent, out, number(option))
+    elif code == GAUSSIAN_NLL_CODE:
+        gaussian_nll_product(outputs, target, tangent, out)
+    elif code == POISSON_NLL_CODE:
+        poisson_nll_product(outputs, tangent, out)
+    elif code == KL_DIVERGENCE_CODE:
+        softmax_cross_entropy_product(outputs, target, tangent, out, number(0))
+    elif code == SIGMOID_CROSS_ENTROPY_CODE:
+        sigmoid_cross_entropy_product(outputs, tangent, out)
+    elif code == SQUARED_HINGE_CODE:
+        squared_hinge_product(outputs, target, tangent, out)
+    else:
+        # Straight lines, whatever the kinks between them.
+        straight = code in (MAE_CODE, HINGE_CODE, PERCEPTRON_CODE)
+        out[:] = number(0) if straight else number(np.nan)
 
 
 @kernel_inline

@@ -83,6 +83,17 @@ def squared_hinge(outputs, target, delta):
     return short * short
 
 
+@kernel
+def squared_hinge_product(outputs, target, tangent, out):
+    """2 ∂lead (∂leadᵀ r) where the lead is below 1, else 0."""
+    push(outputs, target, out, outputs.dtype.type(1))
+    along = ZERO
+    for j in range(len(out)):
+        along += out[j] * tangent[j]
+    short = ONE - lead(outputs, target)
+    push(outputs, target, out, outputs.dtype.type(0) if short <= ZERO else TWO * along)
+
+
 @dataclass(frozen=True)
 class Perceptron(MarginLoss):
     """``"perceptron"``: max(0, −lead), on ±1 (one output) or classes (several).

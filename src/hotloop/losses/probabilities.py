@@ -166,6 +166,29 @@ def soft_cross_entropy(outputs, target, delta, smoothing, log_total, peak):
     return loss
 
 
+@kernel_inline
+def softmax_cross_entropy_product(outputs, target, tangent, out, smoothing):
+    """m p∘(r − pᵀr) with p = softmax(z) and m = Σⱼ qⱼ, which is 1 up to the rounding of the user's."""
+    softmax(outputs, out)
+    mean = ZERO
+    for j in range(len(out)):
+        mean += out[j] * tangent[j]
+    mass = target_mass(target, smoothing)
+    for j in range(len(out)):
+        out[j] *= mass * (tangent[j] - mean)
+
+
+@kernel
+def target_mass(target, smoothing):
+    """Σⱼ qⱼ."""
+    if len(target) == 1:
+        return target.dtype.type(1)
+    mass = ZERO
+    for j in range(len(target)):
+        mass += target[j]
+    return (ONE - smoothing) * mass + smoothing
+
+
 @kernel
 def probability(target, j):
     """Of class j: given, or 1 for the class that is given, else 0."""
@@ -249,3 +272,11 @@ def sigmoid_cross_entropy(outputs, target, delta):
             total += -y * z + math.log1p(small)
             delta[j] = small / (ONE + small) - y
     return total
+
+
+@kernel
+def sigmoid_cross_entropy_product(outputs, tangent, out):
+    """σ(zⱼ) σ(−zⱼ) rⱼ."""
+    for j in range(len(out)):
+        small = exp(-abs(outputs[j]))
+        out[j] = small / ((ONE + small) * (ONE + small)) * tangent[j]

@@ -49,6 +49,13 @@ def mse(outputs, target, delta):
     return total
 
 
+@kernel
+def mse_product(tangent, out):
+    """2 r."""
+    for j in range(len(out)):
+        out[j] = TWO * tangent[j]
+
+
 @dataclass(frozen=True)
 class MAE(Loss):
     """``"mae"``: Σⱼ |zⱼ − yⱼ|, on values.
@@ -132,6 +139,13 @@ def huber(outputs, target, delta, width):
     return total
 
 
+@kernel
+def huber_product(outputs, target, tangent, out, width):
+    """r where |e| ≤ width, else 0: at the bend the second derivative from inside."""
+    for j in range(len(out)):
+        out[j] = tangent[j] if abs(outputs[j] - target[j]) <= width else ZERO
+
+
 @dataclass(frozen=True)
 class GaussianNLL(Loss):
     """``"gaussian_nll"``: Σⱼ ½ (log 2π + sⱼ + (μⱼ − yⱼ)² e^(−sⱼ)), on values: mean and variance are learnt.
@@ -172,12 +186,31 @@ def gaussian_nll(outputs, target, delta):
     return total
 
 
+@kernel
+def gaussian_nll_product(outputs, target, tangent, out):
+    """For each target the rows (e⁻ˢ, −e e⁻ˢ) and (−e e⁻ˢ, ½ e² e⁻ˢ), with e = μ − y, times (rμ, rₛ)."""
+    k = len(target)
+    for j in range(k):
+        error, s = outputs[j] - target[j], outputs[k + j]
+        precision, slope = tangent_exp(-s)
+        bend = HALF * error * error * tangent_exp_second(-s)
+        out[j] = precision * tangent[j] - error * slope * tangent[k + j]
+        out[k + j] = bend * tangent[k + j] - error * slope * tangent[j]
+
+
 @kernel_in_order
 def tangent_exp(x):
     """(eˣ, its slope): beyond x = 30, where eˣ = 1e13, the tangent there, so ±1e4 does not overflow."""
     inside = EXP_BEND if x > EXP_BEND else x
     slope = exp(inside)
     return slope * (ONE + (x - inside)), slope
+
+
+@kernel_in_order
+def tangent_exp_second(x):
+    """The second derivative of `tangent_exp`: eˣ, and 0 along the tangent."""
+    inside = EXP_BEND if x > EXP_BEND else x
+    return ZERO if x > EXP_BEND else exp(inside)
 
 
 @dataclass(frozen=True)
@@ -209,3 +242,10 @@ def poisson_nll(outputs, target, delta):
         total += rate - target[j] * outputs[j]
         delta[j] = slope - target[j]
     return total
+
+
+@kernel
+def poisson_nll_product(outputs, tangent, out):
+    """e^zⱼ rⱼ, and 0 where the loss goes on along its tangent."""
+    for j in range(len(out)):
+        out[j] = tangent_exp_second(outputs[j]) * tangent[j]

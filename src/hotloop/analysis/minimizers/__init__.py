@@ -1,0 +1,1 @@
+"""Minimizers of L(θ): `minimize` is the face, each family of methods a module with its loop."""

@@ -1,0 +1,89 @@
+"""SciPy's minimizers on our gradient and products: quasi-Newton and trust regions."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop import extras
+from hotloop._checks import check_integer, check_number
+from hotloop.analysis.minimizers.counted import Counted, Point, Stop
+from hotloop.analysis.minimizers.run import Run
+
+__all__ = ["bfgs", "lbfgs", "trust_krylov", "trust_ncg"]
+
+Vector = NDArray[np.float64]
+NEVER = 2**31 - 1
+"""SciPy's own limits are out of reach: `Run` stops all methods by the same rules."""
+
+
+def bfgs(f: Counted, run: Run, point: Point) -> None:
+    """A dense estimate of H⁻¹ (size, size) from gradients. Nocedal & Wright, section 6.1."""
+    _scipy(f, run, point, "BFGS", {"gtol": 0.0})
+
+
+def lbfgs(f: Counted, run: Run, point: Point, *, memory: int = 10) -> None:
+    """The same from the last `memory` steps alone. Nocedal & Wright, section 7.2."""
+    memory = check_integer(memory, "memory", low=1)
+    _scipy(f, run, point, "L-BFGS-B", {"gtol": 0.0, "ftol": 0.0, "maxfun": NEVER, "maxcor": memory})
+
+
+def trust_ncg(f: Counted, run: Run, point: Point, *, radius: float = 1.0) -> None:
+    """Newton's step within a ball, by conjugate gradients. Nocedal & Wright, algorithm 7.2."""
+    _scipy(f, run, point, "trust-ncg", _trust(radius), f.hvp)
+
+
+def trust_krylov(f: Counted, run: Run, point: Point, *, radius: float = 1.0) -> None:
+    """The same, nearly exact, in a Krylov space. Gould, Lucidi, Roma & Toint 1999."""
+    _scipy(f, run, point, "trust-krylov", _trust(radius), f.hvp)
+
+
+def _trust(radius: float) -> dict[str, Any]:
+    radius = check_number(radius, "radius", low=float(np.finfo(np.float64).eps))
+    return {"gtol": 0.0, "initial_trust_radius": radius, "max_trust_radius": 1000 * radius}
+
+
+def _scipy(
+    f: Counted,
+    run: Run,
+    point: Point,
+    name: str,
+    options: dict[str, Any],
+    product: Callable[[Vector, Vector], Vector] | None = None,
+) -> None:
+    """Run SciPy's method `name`; the new points reach `run` by its callback."""
+    optimize = extras.require("scipy.optimize", "analysis", f"hl.minimize by SciPy's {name}")
+    current = last = point  # where SciPy asks again
+
+    def at(theta: Vector) -> Point:
+        nonlocal last
+        for known in (last, current):
+            if np.array_equal(known.theta, theta):
+                return known
+        last = f.at(theta.copy())
+        return last
+
+    def fun(theta: Vector) -> tuple[float, Vector]:
+        _, value, gradient = at(theta)
+        return value, gradient
+
+    def callback(intermediate_result: Any) -> None:
+        nonlocal current
+        if np.array_equal(intermediate_result.x, current.theta):
+            return  # a step that its trust region refused
+        current = at(intermediate_result.x)
+        if not run.goes_on(current):
+            raise Stop(run.stopped_by, run.message)
+
+    if not run.goes_on(point):
+        return
+    with warnings.catch_warnings():
+        # A line search that fails is reported as the reason to stop.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"scipy\.optimize")
+        found = optimize.minimize(
+            fun, point.theta, jac=True, hessp=product, method=name, callback=callback,
+            options={"maxiter": NEVER, **options},
+        )  # fmt: skip
+    run.stop("line search", f"SciPy's {name} ended: {found.message}")
