@@ -41,7 +41,7 @@ print(json.dumps({"compiled": TALLY.compiled, "loaded": TALLY.loaded, "folder": 
 def run(cache, *command):
     """stdout and stderr of a process with a cache of its own."""
     given = child_environment() | {"NUMBA_CACHE_DIR": str(cache), "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, *command], env=given, capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, *command], env=given, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
