@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pytest
 from joblib import delayed
+from joblib.externals.loky import get_reusable_executor
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import scale
@@ -56,6 +57,7 @@ def test_threads_of_a_worker():
         assert joblib.Parallel(n_jobs=1)(jobs) == [usable, usable, 3]
     with joblib.parallel_backend("loky", inner_max_num_threads=1):
         assert joblib.Parallel(n_jobs=2)(jobs) == [1, 1, 3]
+    get_reusable_executor().shutdown()  # it would keep its processes, and threads that other tests count
     assert check_threads(None) == usable
 
 

@@ -337,7 +337,7 @@ def test_any_size_of_a_block_trains_the_same_weights(name, n_threads, monkeypatc
     assert most["hasty"] == 1
 
 
-@pytest.mark.parametrize("constant", ["hotloop.objective.BLOCK_BYTES", "hotloop.sequential.BLOCK_BYTES"])
+@pytest.mark.parametrize("constant", ["hotloop.objective.BLOCK_BYTES", "hotloop.prediction.BLOCK_BYTES"])
 def test_any_size_of_a_block_measures_the_same(constant, monkeypatch):
     n_in, layers, _ = NETWORKS["small"]
     n = 600 if COMPILED else 7

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from hotloop.callbacks import Callback
 from hotloop.engine.loop import Block
@@ -222,10 +223,12 @@ def run_lbfgs(estimator: Any, objective: Objective, report: Callable[[Array, flo
         if e.verbose:
             print(f"Iteration {len(e.loss_curve_)}, loss = {e.loss_curve_[-1]:.8f}")
 
-    found = minimize(
-        precise.value_and_gradient, objective.model.theta.astype(np.float64), method="L-BFGS-B", jac=True,
-        callback=after_iteration, options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
-    )  # fmt: skip
+    # SciPy's products are of vectors: BLAS threads would only wait for each other, and hold up other models.
+    with threadpool_limits(1, "blas"):
+        found = minimize(
+            precise.value_and_gradient, objective.model.theta.astype(np.float64), method="L-BFGS-B", jac=True,
+            callback=after_iteration, options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
+        )  # fmt: skip
     e.loss_ = report(found.x, float(found.fun))
     e.n_iter_ = min(int(found.nit), e.max_iter)
     objective.model.theta[:] = found.x
