@@ -128,6 +128,7 @@ def test_documented_parameters_are_those_of_the_signature(thing):
 
 
 UNDOCUMENTED = {
+    "hl.CacheReport",
     "hl.Callback",
     "hl.CriticalPoint",
     "hl.CriticalSearch",
@@ -175,6 +176,7 @@ def test_classes_have_examples():
 
 
 BUILT_IN = {
+    "CacheError": OSError,
     "InvalidValueError": ValueError,
     "InvalidTypeError": TypeError,
     "FileFormatError": ValueError,

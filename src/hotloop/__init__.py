@@ -67,6 +67,8 @@ from hotloop.schedules import (
 )
 from hotloop.sequential import Sequential
 from hotloop.trainer import Trainer
+from hotloop.versions import show_versions
+from hotloop.warming import CacheReport, warmup
 
 __all__ = [
     "EMA",
@@ -83,6 +85,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "BatchNorm",
+    "CacheReport",
     "Callback",
     "Constant",
     "Cosine",
@@ -147,9 +150,11 @@ __all__ = [
     "numerical_gradient",
     "numerical_hessian",
     "plot",
+    "show_versions",
     "spectral_density",
     "trace",
     "vjp",
+    "warmup",
 ]
 
 __version__ = "0.1.0"

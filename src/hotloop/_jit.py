@@ -3,11 +3,11 @@
 Every kernel gets the same flags (a helper without explicit flags would inherit those of
 whoever compiles it first, numba#7168), releases the GIL, and is compiled on first use.
 
-Compiled code is kept in a folder named after a hash of *all* of hotloop's sources. Numba's own
-cache looks at the file of the function alone, so a caller would go stale when a kernel that it
-calls changes in another file. And where numba fails on a damaged or unwritable cache
-(numba#10434, numba#5566), `KernelCache` recompiles or goes on uncached: a cache may save time,
-it may never break a user.
+Compiled code is kept in a folder named after a hash of *all* of hotloop's sources, and of what
+numba compiles with and for. Numba's own cache looks at the file of the function alone, so a caller
+would go stale when a kernel that it calls changes in another file. And where numba fails on a
+damaged or unwritable cache (numba#10434, numba#5566), `KernelCache` recompiles or goes on uncached:
+a cache may save time, it may never break a user.
 """
 
 import contextlib
@@ -15,22 +15,29 @@ import functools
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import __version__ as numba_version
 from numba import config, njit, typeof, types
-from numba.core import caching, cgutils
+from numba.core import caching, cgutils, codegen
 from numba.core.typing import signature
 from numba.extending import intrinsic, overload
+from tqdm import tqdm
+
+from hotloop.folders import can_write, remove_unused
 
 __all__ = [
     "COMPILED",
     "INTRINSICS",
+    "TALLY",
     "THREADS",
+    "Tally",
     "cache_folder",
+    "cache_root",
     "cgutils",
     "intrinsic",
     "kernel",
@@ -38,6 +45,7 @@ __all__ = [
     "kernel_in_order",
     "kernel_inline",
     "overload",
+    "processor",
     "signature",
     "typeof",
     "types",
@@ -100,26 +108,41 @@ def kernel_inline(function: Callable[..., Any]) -> Any:
     return kernel(function, inline=True)
 
 
+@dataclass
+class Tally:
+    """Kernels that this process has compiled, found in the cache, and compiled but could not keep."""
+
+    compiled: int = 0
+    loaded: int = 0
+    lost: int = 0
+
+
+TALLY = Tally()
+"""Of all kernels, from the start of the process on."""
+
+
 @functools.cache
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept, or None where no folder can be written.
+    """Where compiled kernels are kept, or None where no folder can be written and none is there.
 
-    ``$NUMBA_CACHE_DIR`` if it is set, else the user's cache folder; the last part is a hash over
-    hotloop's sources and numba's bounds-check setting.
+    ``$NUMBA_CACHE_DIR`` if it is set, else the user's cache folder; the last part is a hash. A folder
+    that can only be read, as in an image, still serves what it holds. A new folder is the time to
+    remove those that an update has left behind.
     """
-    digest = hashlib.sha256(f"boundscheck={config.BOUNDSCHECK}".encode())
     try:
-        for path in sorted(Path(__file__).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
-        folder = _cache_root() / f"kernels-{digest.hexdigest()[:16]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        folder = cache_root() / f"kernels-{_digest()}"
+        is_new = not folder.exists()
+        if not can_write(folder):
+            return folder if folder.is_dir() else None
+        if is_new:
+            remove_unused(folder.parent, folder)
     except (OSError, RuntimeError):  # RuntimeError: no home folder
         return None
     return folder
 
 
-def _cache_root() -> Path:
+def cache_root() -> Path:
+    """The folder of the folders of compiled kernels."""
     if config.CACHE_DIR:
         return Path(config.CACHE_DIR) / "hotloop"
     if sys.platform == "win32":
@@ -129,11 +152,30 @@ def _cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotloop"
 
 
+def processor() -> tuple[str, str]:
+    """What numba compiles for: LLVM's name of the processor, and its features, as in "+avx2,-avx512f"."""
+    name = codegen.ll.get_host_cpu_name() if config.CPU_NAME is None else config.CPU_NAME
+    features = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return str(name), str(features)
+
+
+def _digest() -> str:
+    """A hash over hotloop's sources, and over all else that compiled code depends on."""
+    settings = str(config.OPT), config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE
+    made_with = numba_version, sys.implementation.cache_tag, settings, processor()
+    digest = hashlib.sha256(repr(made_with).encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 @functools.cache
 def _announce() -> None:
-    """Say, once a process, why the first step takes a while."""
-    keeps = "once" if cache_folder() else "not kept, since no cache folder can be written"
-    print(f"hotloop: compiling kernels for this processor, {keeps} ...", file=sys.stderr, flush=True)
+    """Say, once a process, why the first step takes a while; above a progress bar, if there is one."""
+    folder = cache_folder()
+    keeps = "once" if folder and can_write(folder) else "not kept, since no cache folder can be written"
+    tqdm.write(f"hotloop: compiling kernels for this processor, {keeps} ...", file=sys.stderr)
+    sys.stderr.flush()
 
 
 class _Locator(caching._CacheLocator):  # type: ignore[misc]
@@ -168,6 +210,8 @@ class NoCache(caching.NullCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
         """Nothing is there."""
+        TALLY.compiled += 1
+        TALLY.lost += 1
         _announce()
 
 
@@ -185,10 +229,15 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
             with contextlib.suppress(Exception):
                 self.flush()
         if found is None:
+            TALLY.compiled += 1
             _announce()
+        else:
+            TALLY.loaded += 1
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled function if the disk allows it."""
-        with contextlib.suppress(Exception):  # disk full, folder gone or read-only
+        try:
             super().save_overload(sig, data)
+        except Exception:  # disk full, folder gone or read-only
+            TALLY.lost += 1

@@ -1,6 +1,7 @@
 """Everything hotloop raises on purpose is a `HotloopError` and also the built-in a Python user expects."""
 
 __all__ = [
+    "CacheError",
     "DivergenceError",
     "DownloadError",
     "FileFormatError",
@@ -34,6 +35,10 @@ class NotFoundError(HotloopError, FileNotFoundError):
 
 class DownloadError(HotloopError, OSError):
     """A data set could not be fetched."""
+
+
+class CacheError(HotloopError, OSError):
+    """Compiled kernels cannot be kept; the message says what to do."""
 
 
 class MissingExtraError(HotloopError, ImportError):
