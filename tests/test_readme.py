@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not COMPILED, reason="trains for minutes with th
 
 
 def test_the_code_of_the_readme_runs_and_keeps_its_promise(tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code, surface = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code.count("\n") <= 20
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -22,6 +22,9 @@ def test_the_code_of_the_readme_runs_and_keeps_its_promise(tmp_path, monkeypatch
     assert names["trainer"].evaluate(names["X_test"], names["y_test"])["accuracy"] > 0.98
     assert names["logits"].shape == (2000, 10)
     assert "accuracy" in capsys.readouterr().out
+    exec(surface, names)
+    assert "local minimum" in (said := capsys.readouterr().out)
+    assert all(number in said for number in re.findall(r"λ from ([\d.]+) to ([\d.]+)", surface)[0][1:])
 
 
 @pytest.mark.parametrize("arguments", ["", "--hidden 32 16 --optimizer nesterov --threads 2"])
