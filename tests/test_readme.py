@@ -23,8 +23,7 @@ def test_the_code_of_the_readme_runs_and_keeps_its_promise(tmp_path, monkeypatch
     assert names["logits"].shape == (2000, 10)
     assert "accuracy" in capsys.readouterr().out
     exec(surface, names)
-    assert "local minimum" in (said := capsys.readouterr().out)
-    assert all(number in said for number in re.findall(r"λ from ([\d.]+) to ([\d.]+)", surface)[0][1:])
+    assert "local minimum" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", ["", "--hidden 32 16 --optimizer nesterov --threads 2"])
