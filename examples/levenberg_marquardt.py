@@ -2,8 +2,8 @@
 
 With a few dozen weights the whole Gauss-Newton matrix 2JᵀJ/n costs little, and it is nearly the Hessian where
 the residuals are small (Madsen, Nielsen & Tingleff 2004, section 3.2). So each step knows how the loss bends
-in all directions at once, and that is what it takes here: the valleys that such networks lie in are millions of
-times longer than wide. Adam, which knows one number a weight, is fast at the beginning, and creeps from then on.
+in all directions at once. That is what it takes: the valleys that such networks lie in are millions of times
+longer than wide. Adam, which knows one number a weight, is fast at the beginning, and then creeps.
 docs/minimizers.md compares more methods.
 
     python examples/levenberg_marquardt.py
@@ -17,9 +17,9 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for matrices this small NumPy's threads only wait
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import hotloop as hl  # noqa: E402
+import hotloop as hl
 
 ROWS = 60
 X = np.linspace(-1, 1, ROWS)[:, None]
@@ -99,7 +99,9 @@ def adam(units, seed, seconds):
 
 def at_time(track, seconds):
     """The last entry before so many seconds, or the first."""
-    return max((entry for entry in track if entry[0] <= seconds), key=lambda entry: entry[0], default=track[0])
+    return max(
+        (entry for entry in track if entry[0] <= seconds), key=lambda entry: entry[0], default=track[0]
+    )
 
 
 def draw_losses(axes, tracks):

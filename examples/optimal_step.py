@@ -78,12 +78,21 @@ def draw_losses(axes, runs, others, worst, share, lowest):
     """How far L is above its minimum, by step, and the bound for the best steps."""
     for k, values in enumerate(others):
         label = "best, from other starts" if k == 0 else None
-        axes.semilogy((values - lowest) / (values[0] - lowest), color=COLORS["best"], lw=0.5, alpha=0.5, label=label)
+        axes.semilogy(
+            (values - lowest) / (values[0] - lowest), color=COLORS["best"], lw=0.5, alpha=0.5, label=label
+        )
     for name, (values, _) in runs.items():
         axes.semilogy((values - lowest) / (values[0] - lowest), color=COLORS[name], lw=2, label=name)
     steps = np.arange(len(worst))
-    axes.semilogy(steps[::3], ((worst - lowest) / (worst[0] - lowest))[::3], "o", mfc="none", color=COLORS["best"], ms=5,
-                  label="best, from the worst start")
+    axes.semilogy(
+        steps[::3],
+        ((worst - lowest) / (worst[0] - lowest))[::3],
+        "o",
+        mfc="none",
+        color=COLORS["best"],
+        ms=5,
+        label="best, from the worst start",
+    )
     axes.semilogy(steps, share**steps, "--", color="0.5", lw=1.5, label="Kantorovich's bound for the best")
     axes.set(xlabel="step", ylabel="(L − L*) / (L₀ − L*)", ylim=(1e-9, 1e4), xlim=(0, steps[-1]))
     axes.grid(alpha=0.3)

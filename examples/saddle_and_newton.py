@@ -4,8 +4,8 @@ The smallest network with a saddle is ŷ = w₁ w₂ x (notes/000, section 2.3.2
 minima, and the saddle between them, at 0. Newton's step −H⁻¹g goes to where the gradient would be 0 if the
 loss were quadratic, upwards if need be, and here into the saddle. Gradient descent and the damped step
 −(H + λI)⁻¹g, with λ as large as needed, only ever go down, and from the saddle itself an eigenvector of
-a negative eigenvalue leads away. Himmelblau's function has critical points of all kinds: its maps show by color where each method
-ends from where it starts.
+a negative eigenvalue leads away. Himmelblau's function has critical points of all kinds: its maps show by
+color where each method ends from where it starts.
 
     python examples/saddle_and_newton.py
     python examples/saddle_and_newton.py --grid 201    # finer maps: some minutes
@@ -87,7 +87,9 @@ def draw_network(axes, objective, paths, points, escape):
     """The surface of the network's loss, the paths from one start, and the way out of the saddle."""
     hl.plot.error_surface(objective, (-REACH, REACH), (-REACH, REACH), arrows=False, paths=paths, ax=axes)
     saddle = next(theta for theta, kind in points if kind == "saddle")
-    axes.annotate("", escape.theta, saddle, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2}, zorder=6)
+    axes.annotate(
+        "", escape.theta, saddle, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2}, zorder=6
+    )
     axes.annotate("hl.escape_saddle", saddle, (0, 12), textcoords="offset points", ha="right")
     mark(axes, points)
     axes.set(title="loss of ŷ = w₁w₂x, and three ways down", xlabel="w₁", ylabel="w₂")
@@ -138,7 +140,9 @@ def draw(path, network, points, paths, escape, function, places, maps):
     draw_network(first, network, paths, points, escape)
     for axes, (name, ends) in zip(others, maps.items(), strict=True):
         draw_map(axes, function, places, ends, name)
-    handles = [plt.Line2D([], [], marker=m, color=c, ls="", ms=9, label=kind) for kind, (m, c) in MARKS.items()]
+    handles = [
+        plt.Line2D([], [], marker=m, color=c, ls="", ms=9, label=kind) for kind, (m, c) in MARKS.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)
 
