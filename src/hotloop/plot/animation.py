@@ -125,7 +125,7 @@ def _animation(
     draw_ground(ax, ground)
     points = [points_on(ground, path) for path in paths.values()]
     runners = [_runner(ax, k, name) for k, name in enumerate(paths)]
-    ax.legend(loc="upper right", framealpha=0.85)
+    ax.legend(loc=_free_corner(ax, np.vstack(points)), framealpha=0.85)
     title = ax.set_title("step 0", loc="left", fontsize="medium")
     last = max(map(len, points)) - 1
     steps = np.unique(np.linspace(0, last, min(frames, last + 1)).round().astype(int))
@@ -151,6 +151,14 @@ def _runner(ax: Any, k: int, name: str) -> tuple[Any, Any]:
     mark = MARKERS[k % len(MARKERS)]
     (head,) = ax.plot([], [], mark, color=color, ms=9, mec=paper(ax), mew=1.2, zorder=5, label=name)
     return line, head
+
+
+def _free_corner(ax: Any, points: NDArray[np.float64]) -> str:
+    """The corner of `ax` with the fewest points around it, for what would hide them."""
+    places = ax.transAxes.inverted().transform(ax.transData.transform(points))
+    corners = {"upper right": (1, 1), "upper left": (0, 1), "lower right": (1, 0), "lower left": (0, 0)}
+    near = {name: np.sum(np.abs(places - corner).max(axis=1) < 0.5) for name, corner in corners.items()}
+    return min(corners, key=lambda name: near[name])
 
 
 def _around(objective: Differentiable, paths: dict[str, NDArray[np.float64]]) -> Landscape:
