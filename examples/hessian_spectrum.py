@@ -69,8 +69,8 @@ def draw_largest(axes, values):
     """A line below the density for each of the largest eigenvalues."""
     axes.plot(values, np.full(len(values), 0.04), "|", color="C3", ms=10, mew=1.2,
               transform=axes.get_xaxis_transform())  # fmt: skip
-    middle = values[len(values) // 2], 0.10
-    axes.annotate(f"the {len(values)} largest", middle, xycoords=axes.get_xaxis_transform(), color="C3")
+    text = f"red marks: the {len(values)} largest"
+    axes.text(0.98, 0.9, text, ha="right", transform=axes.transAxes, color="C3")
 
 
 def draw_shares(axes, densities):

@@ -24,7 +24,7 @@ import hotloop as hl
 ROWS = 60
 X = np.linspace(-1, 1, ROWS)[:, None]
 DENSE_X = np.linspace(-1, 1, 1001)[:, None]
-EARLY = 0.03
+EARLY = 0.01
 """Seconds after which the first fits are drawn."""
 STARTS = 3
 STEPS = 20

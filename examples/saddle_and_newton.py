@@ -88,7 +88,7 @@ def draw_network(axes, objective, paths, points, escape):
     hl.plot.error_surface(objective, (-REACH, REACH), (-REACH, REACH), arrows=False, paths=paths, ax=axes)
     saddle = next(theta for theta, kind in points if kind == "saddle")
     axes.annotate(
-        "", escape.theta, saddle, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2}, zorder=6
+        "", escape.theta, saddle, arrowprops={"arrowstyle": "-|>", "color": "C4", "lw": 2}, zorder=6
     )
     axes.annotate("hl.escape_saddle", saddle, (0, 12), textcoords="offset points", ha="right")
     mark(axes, points)
