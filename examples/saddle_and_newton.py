@@ -29,7 +29,7 @@ METHODS = {"newton": "Newton", "damped_newton": "damped Newton", "gradient_desce
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--grid", type=int, default=61, help="starts along each side of a map")
+    parser.add_argument("--grid", type=int, default=51, help="starts along each side of a map")
     parser.add_argument("--picture", type=Path, default=Path("saddle_and_newton.png"))
     return parser.parse_args()
 
@@ -119,7 +119,7 @@ def draw_map(axes, objective, points, ends, name):
     palette = np.array([*shades(points), (0.6, 0.6, 0.6)])  # the last is that of −1
     extent = 2 * [-SIDE, SIDE]
     axes.imshow(palette[ends], origin="lower", extent=extent)
-    side = np.linspace(-SIDE, SIDE, 121)
+    side = np.linspace(-SIDE, SIDE, 61)
     surface = [[objective.value([a, b]) for a in side] for b in side]
     axes.contour(side, side, surface, np.geomspace(3, 500, 10), colors="white", linewidths=0.5, alpha=0.7)
     mark(axes, points)

@@ -205,12 +205,13 @@ def test_a_race_keeps_a_trail_and_takes_landscapes(tmp_path):
         assert trail[:, 0].tolist() == PATH[1:, 0].tolist()
 
 
-@pytest.mark.parametrize("x, y", [(0.8, 0.8), (-0.8, 0.8), (0.8, -0.8), (-0.8, -0.8)])
+@pytest.mark.parametrize(("x", "y"), [(0.9, 0.9), (-0.9, 0.9), (0.9, -0.9), (-0.9, -0.9)])
 def test_the_legend_of_a_race_hides_no_path(x, y, tmp_path):
-    race = hl.plot.animate_descent(PLANE, {"a": [[x, y], [x / 2, y / 2]]}, tmp_path / "race.gif")
+    path = [[x, y], [x / 2, y / 2]]
+    race = hl.plot.animate_descent(PLANE, {"a name of some length": path}, tmp_path / "race.gif")
     ax = race._fig.axes[0]
     box = ax.get_legend().get_window_extent()
-    assert not any(box.contains(*point) for point in ax.transData.transform([[x, y], [x / 2, y / 2]]))
+    assert not any(box.contains(*point) for point in ax.transData.transform(path))
 
 
 def test_one_number_slides_along_its_curve(tmp_path):
