@@ -2,11 +2,11 @@
 
 A contestant is a function that takes a `Case`, data and a number of threads, and returns
 ``train(rows, epochs)``, which trains on the first `rows` rows, shuffled anew in each epoch: float32,
-Adam, softmax cross-entropy, ReLU between dense layers, as fast as the library can. Peers are imported
-inside the functions: none is needed for the others. To add one, write its function and name it in `PEERS`.
+Adam or plain gradient descent, softmax cross-entropy, ReLU between dense layers, as fast as the library
+can. Peers are imported inside the functions: none is needed for the others. Each runs in a process of its
+own, which `turns.py` has limited to its threads. To add one, write its function and name it in `PEERS`.
 """
 
-import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -20,13 +20,15 @@ Train = Callable[[int, int], None]
 
 
 class Case(NamedTuple):
-    """Widths, from inputs to classes, and rows of a minibatch."""
+    """Widths, from inputs to classes, rows of a minibatch, and "adam" or "sgd"."""
 
     widths: tuple[int, ...]
     batch: int
+    optimizer: str = "adam"
 
     def __str__(self) -> str:
-        return f"{'-'.join(map(str, self.widths))} @ {self.batch}"
+        name = f"{'-'.join(map(str, self.widths))} @ {self.batch}"
+        return name if self.optimizer == "adam" else f"{name}, {self.optimizer.upper()}"
 
 
 def hotloop(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
@@ -38,7 +40,7 @@ def hotloop(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
     trainer = hl.Trainer(
         hl.Sequential(layers, input_dim=case.widths[0]),
         loss="softmax_cross_entropy",
-        optimizer=hl.Adam(1e-3),
+        optimizer=hl.Adam(1e-3) if case.optimizer == "adam" else hl.SGD(1e-3),
         batch_size=case.batch,
         n_threads=threads,
     )
@@ -50,7 +52,7 @@ def hotloop(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
 
 
 def pytorch(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
-    """Eager mode, fused Adam, rows gathered in the faster of two ways (see `GATHERED_BYTES`)."""
+    """Eager mode, fused optimizer, rows gathered in the faster of two ways (see `GATHERED_BYTES`)."""
     import torch
 
     torch.set_num_threads(threads)
@@ -58,7 +60,8 @@ def pytorch(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
     for n_in, n_out in zip(case.widths, case.widths[1:], strict=False):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers[:-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    kind = torch.optim.Adam if case.optimizer == "adam" else torch.optim.SGD
+    optimizer = kind(model.parameters(), lr=1e-3, fused=True)
     cross_entropy = torch.nn.functional.cross_entropy
     features, labels = torch.from_numpy(X), torch.from_numpy(y)
     at_once = 4 * case.widths[0] * case.batch < GATHERED_BYTES
@@ -80,11 +83,7 @@ def pytorch(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
 
 
 def jax(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:
-    """Its fastest form: one jitted `lax.scan` over the epoch, buffers donated, Adam written out.
-
-    JAX reads its number of threads from $NPROC when it starts.
-    """
-    os.environ["NPROC"] = str(threads)
+    """Its fastest form: one jitted `lax.scan` over the epoch, buffers donated, Adam written out."""
     import jax
     import jax.numpy as jnp
 
@@ -128,7 +127,14 @@ def scikit_learn(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Trai
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
-    model = MLPClassifier(case.widths[1:-1], alpha=0.0, batch_size=case.batch, random_state=0)
+    model = MLPClassifier(
+        case.widths[1:-1],
+        solver=case.optimizer,
+        momentum=0.0,
+        alpha=0.0,
+        batch_size=case.batch,
+        random_state=0,
+    )
     classes = np.arange(case.widths[-1])
 
     def train(rows: int, epochs: int) -> None:

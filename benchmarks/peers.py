@@ -1,48 +1,40 @@
 """hotloop beside PyTorch, JAX and scikit-learn, in turn in one run.
 
-Training only: float32, Adam, softmax cross-entropy, ReLU between dense layers, rows shuffled anew in
-each epoch, standard-normal features and random labels in memory. A timed call is `EPOCHS` epochs,
-shuffling and gathering of rows included, after a warm-up. In each round every contestant has one
-call, in turn, so that a slower phase of the machine meets all of them; a contestant's figure is its
-fastest call (the minimum over the rounds), as µs a step, since others can only add time.
+Training only: float32, softmax cross-entropy, ReLU between dense layers, rows shuffled anew in each
+epoch, standard-normal features and random labels in memory. A timed call is four epochs, shuffling and
+gathering of rows included, after a warm-up. In each round every contestant has one call, in turn, so
+that a slower phase of the machine meets all of them; a contestant's figure is its fastest call (the
+minimum over the rounds), as µs a step, since others can only add time. Beside it stands how much slower
+its median call is: how noisy the machine was.
 
-    python benchmarks/peers.py                            # the five small cases, one thread
-    python benchmarks/peers.py --all --markdown table.md  # every case
-    python benchmarks/peers.py --startup                  # seconds of a new process, cold and warm
+    python benchmarks/peers.py                                    # the small cases, one thread
+    python benchmarks/peers.py --all --threads 1 2 --markdown table.md --picture peers.png
+    python benchmarks/peers.py --quick                            # does it work? Some seconds, for CI
+    python benchmarks/peers.py --startup                          # seconds of a new process, cold and warm
 
-A peer that is not installed is skipped with a note; `contestants.py` says how each trains.
+A peer that is not installed is left out, and a line says so; `contestants.py` has how each trains,
+`turns.py` how each is kept to its threads.
 """
 
 import argparse
+import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from contestants import PEERS, Case, Train, installed
-
-EPOCHS = 4
-"""Of a timed call: what a fit costs once, such as checks of the data, is shared by this many."""
-
-EPOCH_SECONDS = 0.06
-"""An epoch has as many rows as a contestant trains on in this time: short steps are many steps."""
-
-SETTLE_SECONDS = 0.02
-"""Pause before each call: by then the thread pool of the one before has stopped spinning."""
-
-DATA_BYTES = 1 << 28
+from contestants import PEERS, Case, installed
+from report import Results, machine, picture, table, threads_in_words
+from turns import Contestant, take_turns
 
 CASES = [
     Case((4, 16, 3), 16),
     Case((20, 64, 64, 2), 32),
     Case((784, 128, 10), 1),
+    Case((784, 128, 10), 1, "sgd"),
     Case((784, 128, 10), 32),
     Case((784, 128, 10), 128),
 ]
@@ -52,58 +44,11 @@ LARGER_CASES = [
     Case((784, 512, 512, 10), 256),
     Case((1024, 2048, 2048, 10), 256),
 ]
+QUICK_CASES = [CASES[0], CASES[4]]
 
-
-def random_data(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, inputs), float32, and labels (n,), n a multiple of the batch and within `DATA_BYTES`."""
-    rng = np.random.default_rng(0)
-    steps = max(1, min(100_000, DATA_BYTES // (4 * case.widths[0] * case.batch)))
-    X = rng.standard_normal((steps * case.batch, case.widths[0]), np.float32)
-    return X, rng.integers(0, case.widths[-1], len(X))
-
-
-def rows_of_epoch(train: Train, case: Case, most: int) -> int:
-    """Rows on which an epoch lasts `EPOCH_SECONDS`, in whole minibatches; warms up on the way."""
-    steps, most_steps = min(8, most // case.batch), most // case.batch
-    while True:
-        train(steps * case.batch, 1)
-        started = time.perf_counter()
-        train(steps * case.batch, 1)
-        growth = EPOCH_SECONDS / (time.perf_counter() - started)
-        if growth < 1.1 or steps == most_steps:
-            return steps * case.batch
-        steps = min(most_steps, int(np.ceil(steps * min(growth, 16))))
-
-
-def measure(
-    case: Case, names: list[str], threads: int, rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    """µs a step of each contestant in each round; fewer than `rounds`, but 3, when `seconds` are over."""
-    X, y = random_data(case)
-    calls = {}
-    for name in names:
-        train = PEERS[name][0](case, X, y, threads)
-        calls[name] = train, rows_of_epoch(train, case, len(X))
-    found: dict[str, list[float]] = {name: [] for name in names}
-    end = time.perf_counter() + seconds
-    for done in range(rounds):
-        if done >= 3 and time.perf_counter() > end:
-            break
-        for name, (train, rows) in calls.items():
-            time.sleep(SETTLE_SECONDS)
-            started = time.perf_counter()
-            train(rows, EPOCHS)
-            found[name].append(1e6 * (time.perf_counter() - started) / (EPOCHS * rows // case.batch))
-    return found
-
-
-def processor() -> str:
-    """Its name, as the system knows it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 0.06, 0.01
+"""An epoch has as many rows as a contestant trains on in this time: short steps are many steps."""
+QUICK_ROUNDS = 3
 
 
 def free_processors() -> float:
@@ -111,26 +56,18 @@ def free_processors() -> float:
     return os.cpu_count() - os.getloadavg()[0] if hasattr(os, "getloadavg") else float("inf")
 
 
-def machine(names: list[str], threads: int) -> str:
-    """What a figure must never be quoted without."""
-    versions = ", ".join(f"{name} {installed(name)}" for name in names)
-    return (
-        f"{processor()}, {os.cpu_count()} processors; {threads} thread{'s' * (threads > 1)}; "
-        f"{platform.system()}, Python {platform.python_version()}, numba {version('numba')}, {versions}"
-    )
-
-
-def table(results: dict[str, dict[str, list[float]]], names: list[str]) -> str:
-    """Markdown: µs a step of each contestant, and how many times as fast hotloop is."""
-    peers = names[1:]
-    head = ["widths @ batch", *(f"{name}, µs a step" for name in names), *(f"vs {name}" for name in peers)]
-    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
-    for case, found in results.items():
-        best = {name: min(times) for name, times in found.items()}
-        cells = [f"{best[name]:,.1f}" for name in names]
-        cells += [f"{best[name] / best['hotloop']:.1f} ×" for name in peers]
-        lines.append(f"| {' | '.join([case, *cells])} |")
-    return "\n".join(lines)
+def measure(names: list[str], threads: int, options: argparse.Namespace) -> Results:
+    """All cases that the command line asks for."""
+    cases = QUICK_CASES if options.quick else CASES + (LARGER_CASES if options.all else [])
+    rounds = QUICK_ROUNDS if options.quick else options.rounds
+    epoch_seconds = QUICK_EPOCH_SECONDS if options.quick else EPOCH_SECONDS
+    results = {}
+    with contextlib.ExitStack() as stack:
+        contestants = [stack.enter_context(Contestant(name, threads)) for name in names]
+        for case in cases:
+            print(f"{case}, {threads_in_words(threads)} ...", file=sys.stderr, flush=True)
+            results[str(case)] = take_turns(contestants, case, rounds, options.seconds, epoch_seconds)
+    return results
 
 
 FIRST_FIT = """
@@ -165,14 +102,14 @@ def startup(repeats: int = 5) -> dict[str, float]:
         }
 
 
-def contestants(wanted: list[str]) -> list[str]:
+def present(wanted: list[str]) -> list[str]:
     """hotloop and those wanted that are installed; a note on stderr for the others."""
     names = ["hotloop"]
     for name in wanted:
         if installed(name):
             names.append(name)
         else:
-            print(f"skipped: {name} is not installed (pip install {PEERS[name][1]})", file=sys.stderr)
+            print(f"left out: {name} is not installed (pip install {PEERS[name][1]})", file=sys.stderr)
     return names
 
 
@@ -180,41 +117,53 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     peers = [name for name in PEERS if name != "hotloop"]
-    parser.add_argument(
-        "--peers", nargs="*", choices=peers, default=peers, metavar="NAME", help=f"of {peers}"
-    )
-    parser.add_argument("--all", action="store_true", help="the larger networks too")
-    parser.add_argument("--threads", type=int, default=1, help="of each contestant (default 1)")
-    parser.add_argument("--rounds", type=int, default=10, help="at most (default 10)")
-    parser.add_argument("--seconds", type=float, default=30, help="after which a case ends (default 30)")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round here")
-    parser.add_argument("--startup", action="store_true", help="time new processes instead")
+    add = parser.add_argument
+    add("--peers", nargs="*", choices=peers, default=peers, metavar="NAME", help=f"of {peers}")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="the larger networks too")
+    which.add_argument("--quick", action="store_true", help="two cases in short rounds: does it work?")
+    which.add_argument("--startup", action="store_true", help="time new processes instead")
+    add("--threads", type=int, nargs="+", default=[1], help="of each contestant; several: a table for each")
+    add("--rounds", type=int, default=20, help="at most (default 20)")
+    add("--seconds", type=float, default=30, help="after which a case ends (default 30)")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables here")
+    add("--picture", type=Path, metavar="FILE", help="draw them here")
+    add("--json", type=Path, metavar="FILE", help="write every round here")
     return parser.parse_args()
 
 
+def compare(names: list[str], about: str, options: argparse.Namespace) -> None:
+    """Measure; print the tables, and write the files that are asked for, after each number of threads."""
+    by_threads = {}
+    text = about
+    print(about)
+    for threads in options.threads:
+        by_threads[threads] = measure(names, threads, options)
+        part = f"\n\n{threads_in_words(threads).capitalize()} each:\n\n{table(by_threads[threads], names)}"
+        print(part, flush=True)
+        text += part
+        if options.markdown:
+            options.markdown.write_text(f"{text}\n")
+        if options.json:
+            options.json.write_text(json.dumps({"machine": about, "threads": by_threads}, indent=1) + "\n")
+        if options.picture:
+            picture(by_threads, names, about, options.picture)
+
+
 def main() -> None:
-    """Measure what the command line asks for, and print it."""
+    """Measure what the command line asks for."""
     options = arguments()
-    names = ["hotloop"] if options.startup else contestants(options.peers)
-    about = machine(names, options.threads)
-    print(f"{about}\n")
-    if free_processors() < options.threads - 0.2:
+    names = ["hotloop"] if options.startup else present(options.peers)
+    about = machine(names)
+    if free_processors() < max(options.threads) - 0.2:
         print("the machine is busy: do not quote these figures, least of all with threads", file=sys.stderr)
-    if options.startup:
-        results = startup()
-        text = "\n".join(f"{name}: {seconds:.2f} s" for name, seconds in results.items())
-    else:
-        results = {}
-        for case in CASES + (LARGER_CASES if options.all else []):
-            print(f"{case} ...", file=sys.stderr, flush=True)
-            results[str(case)] = measure(case, names, options.threads, options.rounds, options.seconds)
-        text = table(results, names)
+    if not options.startup:
+        compare(names, about, options)
+        return
+    text = "\n".join([f"{about}\n", *(f"{name}: {seconds:.2f} s" for name, seconds in startup().items())])
     print(text)
     if options.markdown:
-        options.markdown.write_text(f"{about}\n\n{text}\n")
-    if options.json:
-        options.json.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+        options.markdown.write_text(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the benchmarks share: networks, data, and kernels that are compiled before any clock runs."""
 
 import functools
+import time
 
 import numpy as np
 
@@ -42,6 +43,22 @@ def normal_data(rows, width, classes):
     """Standard-normal features (rows, width), float32, and random labels (rows,)."""
     rng = np.random.default_rng(0)
     return rng.standard_normal((rows, width), np.float32), rng.integers(0, classes, rows)
+
+
+def fastest(*calls, seconds=0.03):
+    """Seconds of the fastest of some runs of each call, all in turn, for about so long; of one at least.
+
+    For calls on one thread that wait for nothing: seconds of the processor, so it does not matter that it
+    does other work in between.
+    """
+    times = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+    while not times[0] or time.perf_counter() < end:
+        for call, found in zip(calls, times, strict=True):
+            started = time.process_time()
+            call()
+            found.append(time.process_time() - started)
+    return [min(found) for found in times]
 
 
 @functools.cache

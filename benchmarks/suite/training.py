@@ -1,11 +1,11 @@
 """Time of an epoch. Where to look when one of these slows down:
 
 =====================================  ===============================================================
-only adam, not sgd                     `adam_step`; batch 1 most, as it runs once a row
+only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1 most, as it runs once a row
 batch 1, sgd and adam                  products of one row (axpy form), and the pass over θ
-batch 32 and 128, not 1                the tiled products in `engine/matmul.py`
+batch 32 and 128, not 1                the tiled products in `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
-Staging, not Digits                    `data/staging.py`, or the checks of X
+Digits alone, nothing of these         how its rows get there: see `staging.py`; or the checks of X
 TwoThreads, not Digits                 the barrier, or how rows and θ are shared in `engine/team.py`
 Passes.time_forward                    `forward`; the later passes contain the earlier ones
 Activations, one more than relu        its loop in `activations.py` vectorises no more
@@ -57,21 +57,6 @@ class SmallNetwork:
         self.trainer = classifier(widths, batch)
 
     def time_epoch(self, name):
-        self.trainer.fit(self.X, self.y, epochs=1)
-
-
-class Staging:
-    """Getting rows to the loop: an epoch of 4,096 rows through 784-10, which hardly computes."""
-
-    params = (["float32", "float64", "uint8"],)
-    param_names = ("dtype",)
-
-    def setup(self, dtype):
-        X, self.y = digits()
-        self.X = (255 * X).astype(np.uint8) if dtype == "uint8" else X.astype(dtype)
-        self.trainer = classifier((784, 10), 128, optimizer="sgd")
-
-    def time_epoch(self, dtype):
         self.trainer.fit(self.X, self.y, epochs=1)
 
 

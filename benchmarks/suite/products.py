@@ -1,0 +1,107 @@
+"""The product behind dense layers, as GFLOP/s, and next to OpenBLAS in the same run.
+
+Which loop a parameter is about, in `engine/matmul.py` unless said:
+
+====================================  ================================================================
+64 … 512, forward or gradient         `full_tile` in `engine/tile.py`
+backward only                         `_pack` of a transposed operand
+1024, 2048, not 512                   passes of `MOST_TERMS` terms, and what the caches hold
+1, 2 or 10 units                      `narrow_tile`, and in backward sums of so few terms
+8 inputs                              `edge_tile`, and in forward sums of so few terms
+====================================  ================================================================
+
+A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u), backward (b, u) by
+(u, n), gradient (n, b) by (b, u). float32, one thread.
+"""
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from .common import fastest
+from .kernels import repeat_multiply, scratch
+
+PASSES = ["forward", "backward", "gradient"]
+MILLISECOND = 5e7
+"""Operations of about a millisecond: a timed call has as many smaller products, but at most `MOST`."""
+MOST = 500
+
+
+def operands(which, batch, inputs, units):
+    """The matrices a, b of the product that a pass computes, as views of (batch, …) and (inputs, units)."""
+    rng = np.random.default_rng(0)
+    x, delta = (rng.standard_normal((batch, width), np.float32) for width in (inputs, units))
+    w = rng.standard_normal((inputs, units), np.float32)
+    return {"forward": (x, w), "backward": (delta, w.T), "gradient": (x.T, delta)}[which]
+
+
+class Product:
+    """One pass of a layer on a batch, computed by hotloop and by OpenBLAS."""
+
+    def __init__(self, which, batch, inputs, units):
+        self.a, self.b = operands(which, batch, inputs, units)
+        self.flop = 2 * batch * inputs * units
+        self.times = min(MOST, max(1, round(MILLISECOND / self.flop)))
+        self.out = np.empty((len(self.a), self.b.shape[1]), np.float32)
+        self.memory = scratch(self.out, self.b)
+        threadpool_limits(1, "blas")
+        self.ours()  # compiles
+
+    def ours(self):
+        """Some products by `engine.matmul.multiply`."""
+        repeat_multiply(self.times, self.out, self.a, self.b, *self.memory)
+
+    def theirs(self):
+        """As many by OpenBLAS, through NumPy: half a microsecond each is the call."""
+        for _ in range(self.times):
+            np.dot(self.a, self.b, out=self.out)
+
+    def rates(self):
+        """GFLOP/s of hotloop and of OpenBLAS, in turn in one run."""
+        return [self.rate(seconds) for seconds in fastest(self.ours, self.theirs)]
+
+    def rate(self, seconds):
+        """GFLOP/s, if a call takes so long."""
+        return 1e-9 * self.times * self.flop / seconds
+
+
+class Squares:
+    """Batch, inputs and units of the same size."""
+
+    params = (PASSES, [64, 128, 256, 512, 1024, 2048])
+    param_names = ("pass", "size")
+    timeout = 120
+
+    def setup(self, which, size):
+        self.product = Product(which, size, size, size)
+
+    def track_rate(self, which, size):
+        """Of hotloop alone."""
+        return self.product.rate(fastest(self.product.ours)[0])
+
+    track_rate.unit = "GFLOP/s"
+
+    def track_time_against_openblas(self, which, size):
+        """Below 1 ours is faster."""
+        ours, theirs = self.product.rates()
+        return theirs / ours
+
+    track_time_against_openblas.unit = "of OpenBLAS's time"
+
+
+LAYERS = {
+    "784 inputs, 1 unit": (128, 784, 1),
+    "784 inputs, 2 units": (128, 784, 2),
+    "784 inputs, 10 units": (128, 784, 10),
+    "8 inputs, 128 units": (128, 8, 128),
+    "784 inputs, 128 units": (128, 784, 128),
+}
+
+
+class Layers(Squares):
+    """Tall and flat ones, batch 128; the last, which is neither, to compare."""
+
+    params = (PASSES, list(LAYERS))
+    param_names = ("pass", "layer")
+
+    def setup(self, which, layer):
+        self.product = Product(which, *LAYERS[layer])

@@ -1,0 +1,80 @@
+"""Getting shuffled rows to the loop, as GB/s, and next to a plain copy in the same run.
+
+Each kind of data takes its own way through `stage_rows` in `data/staging.py`:
+
+=======================  =============================================================================
+float32, memmap          `np.take`, right into the block
+float64, uint8           gathered, then converted, and uint8 scaled
+csr                      `SparseRows` in `estimators/_mlp_networks.py`: SciPy gathers, and makes it dense
+=======================  =============================================================================
+"""
+
+import tempfile
+
+import numpy as np
+
+from hotloop.data.staging import BLOCK_BYTES, stage_rows
+
+from .common import digits, fastest
+
+ROWS = 8192
+
+
+def as_given(kind):
+    """Digits (ROWS, 784), as a user may have them."""
+    X, _ = digits(ROWS)
+    if kind == "uint8":
+        return (255 * X).astype(np.uint8)
+    if kind == "memmap":
+        with tempfile.TemporaryFile() as file:  # the map keeps it
+            mapped = np.memmap(file, np.float32, "w+", shape=X.shape)
+        mapped[:] = X
+        return mapped
+    if kind == "csr":
+        from scipy.sparse import csr_matrix
+
+        from hotloop.estimators._mlp_networks import SparseRows
+
+        return SparseRows(csr_matrix(X))
+    return X.astype(kind)
+
+
+class Staging:
+    """An epoch of shuffled rows, one block after the other, in float32."""
+
+    params = (["float32", "float64", "uint8", "memmap", "csr"],)
+    param_names = ("data",)
+
+    def setup(self, kind):
+        self.source, (self.X, _) = as_given(kind), digits(ROWS)
+        self.order = np.random.default_rng(0).permutation(ROWS)
+        self.block = np.empty((BLOCK_BYTES // self.X[0].nbytes, self.X.shape[1]), np.float32)
+
+    def blocks(self):
+        """The rows of each block, and the part of its memory that they fill."""
+        for first in range(0, ROWS, len(self.block)):
+            rows = self.order[first : first + len(self.block)]
+            yield rows, self.block[: len(rows)], slice(first, first + len(rows))
+
+    def stage(self):
+        """As a trainer does."""
+        for rows, part, _ in self.blocks():
+            stage_rows(self.source, rows, part, 1 / 255)
+
+    def copy(self):
+        """float32, in the order in which the rows lie."""
+        for _, part, where in self.blocks():
+            np.copyto(part, self.X[where])
+
+    def track_rate(self, kind):
+        """Bytes that arrive in blocks."""
+        return 1e-9 * self.X.nbytes / fastest(self.stage)[0]
+
+    track_rate.unit = "GB/s"
+
+    def track_time_against_copy(self, kind):
+        """Of float32 rows in their order."""
+        stage, copy = fastest(self.stage, self.copy)
+        return stage / copy
+
+    track_time_against_copy.unit = "of the time of a copy"
