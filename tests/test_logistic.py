@@ -398,19 +398,30 @@ def test_sparse_is_dense(solver, n_classes, fit_intercept, kind):
     assert small.coef_.dtype == np.float32
 
 
-@pytest.mark.parametrize("solver", ["coordinate", "sgd"])
-def test_other_solvers_want_dense_data(solver):
-    X, y = noisy_classes()
-    with pytest.raises(TypeError, match=r"[Ss]parse"):
-        hl.LogisticRegression(solver=solver).fit(sp.csr_array(X), y)
+@each_n_classes
+@pytest.mark.parametrize("kind", [sp.csr_array, sp.csc_matrix, sp.coo_array])
+@pytest.mark.parametrize("options", [{}, {"l1_ratio": 1.0}, {"optimizer": hl.Adam(0.01)}], ids=str)
+def test_sparse_minibatches_are_dense_ones(n_classes, kind, options):
+    X, y = noisy_classes(n_classes=n_classes)
+    X = X * (np.random.default_rng(3).random(X.shape) < 0.4)
+    model = hl.LogisticRegression(solver="sgd", tol=1e-2, random_state=0, batch_size=16, **options)
+    dense, sparse = clone(model).fit(X, y, random_weights(120)), model.fit(kind(X), y, random_weights(120))
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-12)
+    dense.partial_fit(X, y)
+    sparse.partial_fit(kind(X), y)
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-12)
 
 
-def test_a_broken_sparse_matrix_is_refused():
+@pytest.mark.parametrize("model", [
+    hl.LogisticRegression(), hl.LogisticRegression(solver="sgd"), hl.LinearRegression(solver="sgd"),
+    hl.MLPClassifier(),
+], ids=str)  # fmt: skip
+def test_a_broken_sparse_matrix_is_refused(model):
     X, y = noisy_classes()
     broken = sp.csr_array(X)
     broken.indices[3] = 1000
     with pytest.raises(ValueError, match=r"^X: not a valid CSR"):
-        hl.LogisticRegression().fit(broken, y)
+        clone(model).fit(broken, y)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "coordinate", "sgd"])
