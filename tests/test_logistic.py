@@ -1,6 +1,7 @@
 """`LogisticRegression`: its kernels, and every solver next to scikit-learn."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -438,6 +439,24 @@ def test_sparse_minibatches_are_dense_ones(n_classes, kind, options):
     dense.partial_fit(X, y)
     sparse.partial_fit(kind(X), y)
     np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", [
+    hl.LogisticRegression(solver="saga", l1_ratio=1.0), hl.LogisticRegression(solver="sgd", max_iter=1),
+    hl.Ridge(solver="sgd", max_iter=1),
+], ids=str)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_sparse_data_are_never_dense_as_a_whole(model):
+    X = sp.random_array((10_000, 1000), density=1e-3, format="csr", rng=np.random.default_rng(0))
+    y = np.arange(10_000) % 2
+    clone(model).fit(X[:100], y[:100])  # compiles
+    tracemalloc.start()
+    try:
+        model.fit(X, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000 * 1000 * 8 / 4
 
 
 @pytest.mark.parametrize("model", [

@@ -31,8 +31,8 @@ class Columns(NamedTuple):
 def column_slopes(columns, slopes, out):
     """out[k, j] = Σᵢ xᵢⱼ slopes[k, i]"""
     values, indices, starts = columns
-    for k in range(len(out)):
-        for j in range(out.shape[1]):
+    for j in range(out.shape[1]):
+        for k in range(len(out)):
             out[k, j] = dot(values, indices, starts, j, slopes[k])
 
 
@@ -40,8 +40,8 @@ def column_slopes(columns, slopes, out):
 def column_bends(columns, curvature, out):
     """out[k, j] = Σᵢ xᵢⱼ² curvature[k, i]: the diagonal of the Hessian."""
     values, indices, starts = columns
-    for k in range(len(out)):
-        for j in range(out.shape[1]):
+    for j in range(out.shape[1]):
+        for k in range(len(out)):
             out[k, j] = squared_dot(values, indices, starts, j, curvature[k])
 
 

@@ -73,8 +73,9 @@ class LogisticRegression(LinearClassifier):
     solver : {"lbfgs", "newton-cg", "coordinate", "sgd"}, default "lbfgs"
         "lbfgs" and "newton-cg" are for ρ = 0; "coordinate" for any ρ: its coefficients are exactly 0 where
         they should be. "sgd" trains in minibatches, for any ρ; it wants features of a scale of about 1, and
-        sparse X becomes dense only some minibatches at a time. scikit-learn has other names: "newton-cholesky"
-        means "newton-cg"; "sag", "lbfgs"; "saga", "coordinate" or, with ρ = 0, "lbfgs".
+        sparse X becomes dense only some minibatches at a time. scikit-learn's "newton-cholesky" means
+        "newton-cg"; "sag", "lbfgs"; "saga", "coordinate" or, with ρ = 0, "lbfgs": the coefficients are the
+        same.
     max_iter : int, default 100
         At most so many steps of the solver. With "sgd" epochs, of which small data need more.
     verbose : int, default 0
