@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import hotloop as hl
-from hotloop import _jit
 from hotloop._jit import COMPILED, EXACT, FLAGS, IN_ORDER, kernel, kernel_exact, kernel_in_order
 from hotloop._jit.cache import KernelCache
 
