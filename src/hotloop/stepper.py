@@ -166,7 +166,7 @@ class Stepper:
 
     def _is_finite(self) -> bool:
         model = self._model
-        return all(bool(np.isfinite(array).all()) for array in (model.theta, model.running) if array.size)
+        return all(np.isfinite(array).all() for array in (model.theta, model.running) if array.size)
 
     def _run(
         self, net: Net, block: Block, plan: Plan, batch_size: int, team: Team

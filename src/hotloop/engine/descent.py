@@ -153,6 +153,7 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
         row = net.table[k]
         n_out, where, group = row[N_OUT], row[WEIGHT], row[GROUP]
         if row[OP] == DENSE:
+            # A penalty over the rows of a minibatch is larger where there are fewer.
             rows, shrink = net.options[k, ROWS], 0.0
             strength = rows / n if rows > 0.0 else 1.0
             if row[PENALTY] == PROXIMAL:
