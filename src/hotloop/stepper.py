@@ -68,7 +68,7 @@ class Stepper:
         self.last_rate = float("nan")
         """The learning rate of the last step that was tried, of layers with ``lr_scale=1``."""
         self._model, self._recipe = model, recipe
-        self._groups = np.array(model.rate_groups)
+        self._groups = np.array(model.rate_groups, np.float64)
         self._nuclear = [
             (name, layer, penalty)
             for name, layer, penalty in model.penalties(recipe.penalty)
