@@ -1,4 +1,4 @@
-"""Trainings beside each other, in processes and threads of all kinds; run as a script with a scenario's name.
+"""Trainings beside each other, in processes and threads of all kinds; run as a script with a group's name.
 
 Each scenario returns digests that must all be those of the same jobs one after the other. The script
 ends itself with a traceback of all threads where they wait for each other.
@@ -19,8 +19,8 @@ import numpy as np
 
 import hotloop as hl
 
-LIMIT = 100
-"""Seconds for a scenario."""
+LIMIT = 180
+"""Seconds for a group."""
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((200, 12)).astype(np.float32)
 Y = RNG.integers(0, 3, 200)
@@ -179,22 +179,22 @@ def some_fail(seeds):
         return [found for found in pool.map(one, range(2 * len(seeds))) if found]
 
 
-SCENARIOS = {
-    scenario.__name__: scenario
-    for scenario in (
-        forks, forks_in_a_callback, forks_of_multiprocessing, spawns, loky, joblib_threads, many_threads,
-        trainers_that_travel, one_model_for_all, some_fail,
-    )
-}  # fmt: skip
+GROUPS = {
+    "forks": (forks, forks_in_a_callback, forks_of_multiprocessing),
+    "new processes": (spawns, loky, trainers_that_travel),
+    "threads": (joblib_threads, many_threads, one_model_for_all, some_fail),
+}
+"""What one run of this script tries, one scenario after the other."""
 
 
 if __name__ == "__main__":
     import jobs  # under the name by which other processes find the functions
 
     watch(LIMIT)
-    name, n = sys.argv[1], int(sys.argv[2])
+    group, n = sys.argv[1], int(sys.argv[2])
     seeds = list(range(n))
     expected = [jobs.job(seed) for seed in seeds]
-    found = jobs.SCENARIOS[name](seeds)
-    assert found == expected, f"{name}: other weights: {found} instead of {expected}"
+    for scenario in jobs.GROUPS[group]:
+        found = scenario(seeds)
+        assert found == expected, f"{scenario.__name__}: other weights: {found} instead of {expected}"
     print("the same")

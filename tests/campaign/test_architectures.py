@@ -19,7 +19,7 @@ LIMIT = 60
 """Seconds after which a training counts as a deadlock."""
 
 
-@searching(size(25, 1500))
+@searching(size(20, 600))
 @given(cases())
 def test_any_number_of_threads_gives_the_same_bits(case):
     alone = within(LIMIT, train, case)
@@ -36,7 +36,7 @@ BLOCKS = {
 }
 
 
-@searching(size(15, 750))
+@searching(size(10, 300))
 @given(cases(), st.sampled_from((1, 2)))
 def test_any_size_of_a_block_gives_the_same_bits(case, n_threads):
     usual = train(case)
@@ -47,7 +47,7 @@ def test_any_size_of_a_block_gives_the_same_bits(case, n_threads):
             assert_same(within(LIMIT, lambda: train(case, n_threads=n_threads)), usual, name)
 
 
-@searching(size(15, 750))
+@searching(size(10, 300))
 @given(cases())
 def test_any_layout_of_the_data_gives_the_same_bits(case):
     usual = train(case)
@@ -55,7 +55,7 @@ def test_any_layout_of_the_data_gives_the_same_bits(case):
         assert_same(train(case, layout=layout), usual, layout)
 
 
-@searching(size(10, 500))
+@searching(size(10, 300))
 @given(case=cases())
 def test_a_training_that_was_saved_goes_on_with_the_same_bits(case, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "training"

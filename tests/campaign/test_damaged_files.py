@@ -89,7 +89,7 @@ def test_a_whole_file_loads(kind, loader, contents, damaged):
     assert (found["trainer"] == "refused") == (kind == "model")
 
 
-@searching(size(60, 8000))
+@searching(size(50, 5000))
 @given(data=st.data(), kind=st.sampled_from(sorted(FILES)))
 def test_flipped_bytes_are_refused_or_are_other_weights(data, kind, loader, contents, damaged):
     whole = contents[kind]
@@ -141,7 +141,7 @@ def replaced(value, path, new):
     return copy
 
 
-@searching(size(60, 6000))
+@searching(size(50, 3000))
 @given(data=st.data(), kind=st.sampled_from(sorted(FILES)))
 def test_headers_that_lie_are_refused_or_do_no_harm(data, kind, loader, contents, damaged):
     """Names, dtypes, shapes and offsets of the tensors: anything, in any place of the header."""
@@ -154,7 +154,7 @@ def test_headers_that_lie_are_refused_or_do_no_harm(data, kind, loader, contents
     result(loader, damaged, joined(json.dumps(entries).encode(), values))
 
 
-@searching(size(60, 6000))
+@searching(size(50, 3000))
 @given(data=st.data(), kind=st.sampled_from(sorted(FILES)))
 def test_descriptions_that_lie_are_refused_or_can_be_trained(data, kind, loader, contents, damaged):
     """Whatever a file says of layers, optimizer, progress and history: what loads must also run."""

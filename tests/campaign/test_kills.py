@@ -16,7 +16,7 @@ from saver import new_trainer, one_epoch
 from sizes import CAMPAIGN, marks, size
 
 pytestmark = [*marks, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")]
-KILLS = size(12, 200)
+KILLS = size(8, 200)
 LIMIT = 30
 """Seconds until a new process must have saved."""
 

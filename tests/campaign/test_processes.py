@@ -8,19 +8,19 @@ import sys
 import pytest
 
 from helpers import child_environment
-from jobs import LIMIT, SCENARIOS
+from jobs import GROUPS, LIMIT
 from sizes import CAMPAIGN, marks, size
 
 pytestmark = marks
-JOBS = size(3, 20)
+JOBS = size(2, 10)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_trainings_beside_each_other_are_those_alone(name):
-    if "fork" in name and not hasattr(os, "fork"):
+@pytest.mark.parametrize("group", GROUPS)
+def test_trainings_beside_each_other_are_those_alone(group):
+    if group == "forks" and not hasattr(os, "fork"):
         pytest.skip("this system has no fork")
     # (From Python 3.12 on, a fork beside threads is warned of.)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", str(CAMPAIGN / "jobs.py"), name, str(JOBS)]
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", str(CAMPAIGN / "jobs.py"), group, str(JOBS)]
     process = subprocess.Popen(
         command, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
