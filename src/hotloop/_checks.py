@@ -63,7 +63,7 @@ def check_integer(value: Any, name: str, *, low: int, below: int | None = None) 
         raise InvalidTypeError(f"{name}: expected a whole number, got {value!r}")
     if value < low:
         raise InvalidValueError(f"{name}: must be at least {low}, got {value!r}")
-    if below is not None and value >= below:
+    if below is not None and int(value) >= below:
         raise InvalidValueError(f"{name}: must be below {below}, got {value!r}")
     return int(value)
 

@@ -104,7 +104,9 @@ class SWA(Average):
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise InvalidValueError("epochs, steps: give exactly one of them, for example hl.SWA(epochs=5)")
-        check_integer(self.epochs if self.steps is None else self.steps, "epochs or steps", low=0, below=COUNTABLE)
+        check_integer(
+            self.epochs if self.steps is None else self.steps, "epochs or steps", low=0, below=COUNTABLE
+        )
         check_integer(self.every, "every", low=1, below=COUNTABLE)
 
     def rates(self, steps: NDArray[np.int64], steps_per_epoch: int) -> NDArray[np.float64]:

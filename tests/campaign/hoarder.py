@@ -25,7 +25,9 @@ PATH = Path(tempfile.mkdtemp(), "training")
 def new_trainer(n_threads=1):
     layers = [hl.Dense(40, "relu"), hl.BatchNorm(), hl.Dropout(0.2), hl.Dense(3)]
     model = hl.Sequential(layers, input_dim=10)
-    return hl.Trainer(model, loss="softmax_cross_entropy", batch_size=16, n_threads=n_threads, average=hl.EMA())
+    return hl.Trainer(
+        model, loss="softmax_cross_entropy", batch_size=16, n_threads=n_threads, average=hl.EMA()
+    )
 
 
 TRAINER = new_trainer()
@@ -93,8 +95,8 @@ def estimator():
 THINGS = {
     thing.__name__: thing
     for thing in (
-        fit, fit_on_two_threads, fit_that_diverges, predict, save, load, load_what_is_damaged, minimize, hessian,
-        estimator,
+        fit, fit_on_two_threads, fit_that_diverges, predict, save, load, load_what_is_damaged, minimize,
+        hessian, estimator,
     )
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 Run as a script, it reads a path a line and writes a line of JSON for each. `Loader` is the other end.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -77,10 +78,8 @@ def load_trainer(path):
     if model.input_dim < 1000:
         trainer.n_threads = 1
         X, y = np.ones((3, model.input_dim)), [0, 1, 0]
-        try:
+        with contextlib.suppress(hl.HotloopError):
             trainer.fit(X, y, epochs=1)
-        except hl.HotloopError:
-            pass
     return tensors
 
 

@@ -41,9 +41,9 @@ def schedules():
         return st.builds(lambda lr, length: kind(lr, **given, **length), rates, length)
 
     plain = st.one_of(
-        st.builds(hl.Constant, rates), timed(hl.Cosine), timed(hl.CosineRestarts, factor=2.0), timed(hl.Linear),
-        timed(hl.Exponential, gamma=0.5), timed(hl.Step), timed(hl.Polynomial), timed(hl.InverseSqrt),
-        timed(hl.OneCycle),
+        st.builds(hl.Constant, rates), timed(hl.Cosine), timed(hl.CosineRestarts, factor=2.0),
+        timed(hl.Linear), timed(hl.Exponential, gamma=0.5), timed(hl.Step), timed(hl.Polynomial),
+        timed(hl.InverseSqrt), timed(hl.OneCycle),
     )  # fmt: skip
     return st.one_of(
         rates, plain, st.builds(lambda length, then: hl.Warmup(then=then, **length), length, plain)
@@ -68,7 +68,9 @@ def optimizers(kinds=OPTIMIZERS):
 def penalties(after_step=True):
     """None, or any kind; `after_step` allows those that change the weights after the step."""
     strength = st.sampled_from((0.0, 1e-4, 0.1))
-    smooth = st.builds(hl.L1, strength) | st.builds(hl.L2, strength) | st.builds(hl.ElasticNet, strength, strength)
+    smooth = (
+        st.builds(hl.L1, strength) | st.builds(hl.L2, strength) | st.builds(hl.ElasticNet, strength, strength)
+    )
     if not after_step:
         return st.none() | smooth
     return st.none() | smooth | st.one_of(

@@ -117,18 +117,23 @@ def test_files_that_end_early_or_late_are_refused(data, kind, loader, contents, 
 
 
 JSON = st.recursive(
-    st.sampled_from((None, True, 0, -1, 1e308, float("nan"), 10**18, 2**63, 10**400, "", "F16", "F32", "BOOL", "\ud800"))
+    st.sampled_from((None, True, 0, -1, 1e308, float("nan"), 10**18, 2**63, 10**400))
+    | st.sampled_from(("", "F16", "F32", "BOOL", "\ud800"))
     | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
-NUMBERS = st.sampled_from((0, 1, 2, 3, 7, 8, 24, 10**6, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -1))
+NUMBERS = st.sampled_from(
+    (0, 1, 2, 3, 7, 8, 24, 10**6, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -1)
+)
 
 
 def places(value, path=()):
     """Each place in a JSON value, as the keys that lead to it."""
     yield path
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield from places(inner, (*path, key))
 
 
@@ -192,7 +197,12 @@ HUGE = {
     ),
     "many layers": lambda: huge(
         architecture=json.dumps(
-            {"layers": [{"type": "Dropout", "rate": 0.5}] * (MANY // 10), "input_dim": 1, "seed": 0, "dtype": "float32"}
+            {
+                "layers": [{"type": "Dropout", "rate": 0.5}] * (MANY // 10),
+                "input_dim": 1,
+                "seed": 0,
+                "dtype": "float32",
+            }
         )
     ),
     "long text": lambda: huge(architecture=json.dumps({"layers": ["x" * 10_000_000]})),

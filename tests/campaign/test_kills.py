@@ -26,7 +26,8 @@ def saver():
     """``start(path)`` begins a training there, and returns the number of its process."""
     script = str(CAMPAIGN / "saver.py")
     child = subprocess.Popen(
-        [sys.executable, script], env=child_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, script], env=child_environment(), stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
     def start(path):

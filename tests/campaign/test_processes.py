@@ -1,4 +1,4 @@
-"""Forks, spawned processes, joblib and threads: the weights of one after the other, and nobody waits for ever."""
+"""Forks, spawned processes, joblib, threads: the weights of one after the other, and nobody waits for ever."""
 
 import os
 import signal
@@ -20,7 +20,14 @@ def test_trainings_beside_each_other_are_those_alone(group):
     if group == "forks" and not hasattr(os, "fork"):
         pytest.skip("this system has no fork")
     # (From Python 3.12 on, a fork beside threads is warned of.)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", str(CAMPAIGN / "jobs.py"), group, str(JOBS)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        str(CAMPAIGN / "jobs.py"),
+        group,
+        str(JOBS),
+    ]
     process = subprocess.Popen(
         command, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
