@@ -1,4 +1,4 @@
-"""Forks, spawned processes, joblib, threads: the weights of one after the other, and nobody waits for ever."""
+"""Forks, new processes, joblib, threads: the weights of one after the other, and nobody waits for ever."""
 
 import os
 import signal
