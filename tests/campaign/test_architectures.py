@@ -16,8 +16,8 @@ from sizes import CAMPAIGN, marks, size
 from strategies import cases, drawn, searching
 
 pytestmark = marks
-LIMIT = 60
-"""Seconds after which a training counts as a deadlock."""
+LIMIT = 300
+"""Seconds after which a training counts as a deadlock; the first of a kind is compiled within them."""
 
 
 @searching(size(20, 600))
