@@ -17,7 +17,7 @@ from sizes import CAMPAIGN, marks, size
 
 pytestmark = [*marks, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")]
 KILLS = size(8, 200)
-LIMIT = 30
+LIMIT = 60
 """Seconds until a new process must have saved."""
 
 
@@ -49,8 +49,8 @@ def time_of(path):
 
 def kill_while_it_saves(start, path, delay):
     """Start a training, wait until it has saved once, and so long; then kill it."""
-    before, deadline = time_of(path), time.monotonic() + LIMIT
-    process = start(path)
+    before, process = time_of(path), start(path)
+    deadline = time.monotonic() + LIMIT
     try:
         while time_of(path) == before:
             assert time.monotonic() < deadline, "it does not save"
