@@ -89,10 +89,12 @@ def trainer_of(case, n_threads=1):
     return hl.Trainer(model, loss=case.loss, seed=case.seed, n_threads=n_threads, **case.training)
 
 
-def train(case, *, n_threads=1, layout=None):
-    """Train, evaluate and predict."""
+def train(case, *, n_threads=1, layout=None, nudge=None):
+    """Train, evaluate and predict; with a nudge, a seed, from weights and data changed by some roundings."""
     X, y, weights = data_of(case)
     trainer = trainer_of(case, n_threads)
+    if nudge is not None:
+        X, trainer.model.theta[:] = _nudged(nudge, X.astype(case.dtype), trainer.model.theta)
     diverged = ()
     with tempfile.TemporaryDirectory() as folder:
         held = X if layout is None else LAYOUTS[layout](X, Path(folder, "X"))
@@ -107,6 +109,11 @@ def train(case, *, n_threads=1, layout=None):
     return Outcome(
         model.theta, stepper.state, model.running, stepper.average, outputs, dict(trainer.history), diverged
     )
+
+
+def _nudged(seed, *arrays):
+    rng = np.random.default_rng(seed)
+    return [a + 8 * np.finfo(a.dtype).eps * a * rng.standard_normal(a.shape).astype(a.dtype) for a in arrays]
 
 
 def assert_same(one, other, message):

@@ -96,8 +96,10 @@ pickle.dump([train(case) for case in cases], open({path!r}, "wb"))
 # rounding about 0, such as the gradient of a bias before a softmax: the two runs may differ there by a
 # step. Plain steps keep rounding as small as it is.
 PLAIN = (hl.SGD, hl.ScheduleFreeSGD)
-TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
-"""Of the largest number: compiled, sums are in another order, products fused, and exp, log, tanh LLVM's."""
+TOLERANCE, NUDGES = {"float32": 1e-4, "float64": 1e-10}, 10
+"""Of the largest number: compiled, sums are in another order, products fused, exp, log and tanh LLVM's. And so
+many times what a change of data and weights by some roundings does: batch normalisation of a feature that
+hardly varies, or a kink, makes much of little."""
 
 
 def test_plain_python_trains_to_the_same_numbers(tmp_path, monkeypatch):
@@ -110,12 +112,12 @@ def test_plain_python_trains_to_the_same_numbers(tmp_path, monkeypatch):
     done = python(UNCOMPILED.format(folder=str(CAMPAIGN), path=str(path)), timeout=size(60, 600))
     assert done.returncode == 0, done.stderr
     for case, plain in zip(found, pickle.loads(path.read_bytes()), strict=True):
-        compiled = train(case)
+        compiled, nudged = train(case), [train(case, nudge=seed) for seed in range(5)]
         assert compiled.diverged == plain.diverged, case
         for name in ("theta", "running", "outputs"):
             one, other = getattr(compiled, name), getattr(plain, name)
             assert one.dtype == other.dtype, (name, case)
+            spread = max(np.abs(getattr(near, name) - one).max(initial=0.0) for near in nudged)
             largest = max(1.0, np.abs(other).max(initial=0.0))
-            np.testing.assert_allclose(
-                one, other, rtol=0, atol=TOLERANCE[case.dtype] * largest, err_msg=f"{name} of {case}"
-            )
+            allowed = TOLERANCE[case.dtype] * largest + NUDGES * spread
+            np.testing.assert_allclose(one, other, rtol=0, atol=allowed, err_msg=f"{name} of {case}")
