@@ -109,7 +109,7 @@ def resident():
 
 def growth(thing, n, measure):
     """How much `measure` grows over n times the thing, once it has settled."""
-    for _ in range(20 + n // 10):
+    for _ in range(5 + n // 8):
         thing()
     gc.collect()
     before = measure()

@@ -97,7 +97,7 @@ pickle.dump([train(case) for case in cases], open({path!r}, "wb"))
 # step. Plain steps keep rounding as small as it is.
 PLAIN = (hl.SGD, hl.ScheduleFreeSGD)
 TOLERANCE, NUDGES = {"float32": 1e-4, "float64": 1e-10}, 10
-"""Of the largest number: compiled, sums are in another order, products fused, exp, log and tanh LLVM's. And so
+"""Of the largest number: compiled, sums are in another order, products fused, exp, log, tanh LLVM's. And so
 many times what a change of data and weights by some roundings does: batch normalisation of a feature that
 hardly varies, or a kink, makes much of little."""
 
