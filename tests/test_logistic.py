@@ -211,7 +211,7 @@ def scikit_learns(C, l1_ratio, **options):
     But SAGA stops when no *coefficient* moves, with intercepts that still lack up to 1e-3; that ours are the
     optimal ones, `test_the_optimum_is_one` says.
     """
-    solver = {"solver": "saga", "tol": 1e-10, "max_iter": 100_000} if l1_ratio else TIGHT
+    solver = {"solver": "saga", "tol": 1e-10, "max_iter": 100_000, "random_state": 0} if l1_ratio else TIGHT
     return linear_model.LogisticRegression(C=C, l1_ratio=l1_ratio, **solver, **options)
 
 
