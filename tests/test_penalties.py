@@ -528,6 +528,7 @@ WRONG = {
     "proximal": (lambda: hl.L1(1, proximal=1.5), TypeError),
     "k": (lambda: hl.L0(0), ValueError),
     "k ": (lambda: hl.L0(1.5), TypeError),
+    " k": (lambda: hl.L0(10**400), ValueError),
     "limit": (lambda: hl.MaxNorm(0), ValueError),
     "every": (lambda: hl.Nuclear(1, every=0), ValueError),
     "penalty": (lambda: trainer_of(0.1), TypeError),

@@ -409,7 +409,7 @@ class Sequential:
         architecture = file.metadata_json("architecture")
         with file.complaints("its architecture is not one of hotloop's"):
             layers = [layer_from_dict(entry) for entry in architecture.pop("layers")]
-            operations = plan(layers, architecture["input_dim"])
+            operations = plan(layers, check_integer(architecture["input_dim"], "input_dim", low=1))
             shapes = {parameter.name: parameter.shape for parameter, _ in theta_offsets(operations)}
             shapes |= {buffer.name: (buffer.size,) for buffer, _ in buffer_offsets(operations)}
             dtype = check_dtype(architecture["dtype"], "dtype")

@@ -54,7 +54,7 @@ class Stepper:
         self.last_rate = float("nan")
         """The learning rate of the last step that was tried, of layers with ``lr_scale=1``."""
         self._model, self._recipe = model, recipe
-        self._plans = Plans(np.array(model.rate_groups), recipe.average)
+        self._plans = Plans(np.array(model.rate_groups, np.float64), recipe.average)
         self._nuclear = [
             (name, layer, penalty)
             for name, layer, penalty in model.penalties(recipe.penalty)
