@@ -9,9 +9,11 @@ Tests of the marker `kernels` use small sizes where `hotloop._jit.COMPILED` is F
 
 import os
 
+import pytest
 from hypothesis import settings
 
 from hotloop._jit import COMPILED
+from hotloop.session import Threads
 
 settings.register_profile("local", deadline=None, max_examples=60 if COMPILED else 20)
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
@@ -22,3 +24,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "kernels: also run with the JIT off, and with bounds checks on")
     config.addinivalue_line("markers", "torch: held to PyTorch, where it is installed")
     config.addinivalue_line("markers", "campaign: tries much at random; HOTLOOP_CAMPAIGN=full for all of it")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_threads_run():
+    """A trainer with `n_threads` uses them all, so that what must not depend on them is tried with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Threads, "of_next_block", lambda threads: threads._counts[0])
+        yield

@@ -6,7 +6,8 @@
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import typing
+from typing import Any
 
 from hotloop import data, errors, initializers, losses, plot
 from hotloop.analysis.critical import CriticalPoint, critical_point
@@ -172,7 +173,7 @@ _ESTIMATORS: dict[str, str] = {
 }
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
 
-if TYPE_CHECKING:  # who checks types, or completes names, learns of them here
+if typing.TYPE_CHECKING:  # who checks types, or completes names, learns of them here
     from hotloop.estimators.coordinate import Lasso as Lasso
     from hotloop.estimators.ensemble import SeedEnsembleClassifier as SeedEnsembleClassifier
     from hotloop.estimators.ensemble import SeedEnsembleRegressor as SeedEnsembleRegressor

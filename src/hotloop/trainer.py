@@ -74,7 +74,8 @@ class Trainer:
     seed : int, default 0
         The order of the rows and the masks of dropout follow from it.
     n_threads : int or None, default 1
-        Threads to share each step; None means one for each processor available.
+        Threads to share each step, at most: fewer do it where that is quicker, with the same results. None
+        means one for each processor available.
     clip_norm : float, optional
         A gradient (of loss and penalty, over all of θ) whose 2-norm is above it is scaled to it.
     clip_value : float, optional
@@ -494,9 +495,9 @@ class Trainer:
 
     def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:
         """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
-        started = time.perf_counter()
-        sums, failed = self.stepper.train(session.net, block, session.batch_size, session.team)
-        session.took(time.perf_counter() - started, len(sums))
+        team, started = session.team_of_next_block(), time.perf_counter()
+        sums, failed = self.stepper.train(session.net, block, session.batch_size, team)
+        session.took(team, time.perf_counter() - started, len(sums))
         if failed is None:
             return sums
         epoch, step = self.epoch + 1, first_row // session.batch_size + failed + 1

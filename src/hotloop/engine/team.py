@@ -5,6 +5,7 @@ atomic counter: whoever arrives last opens it for all. Waiting spins for a momen
 processor, so a team on a busy machine slows down but never holds others up.
 """
 
+import copy
 import os
 import sys
 import threading
@@ -93,6 +94,14 @@ class Team:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+
+    def part(self, n_threads: int) -> "Team":
+        """A team of fewer of the same threads; it lives as long as this one."""
+        part = copy.copy(self)
+        part.n_threads = n_threads
+        if n_threads == 1:
+            part._pool = None
+        return part
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args, tid, n_threads, sync)`` on every thread; returns what thread 0 returns."""
