@@ -1,10 +1,15 @@
-"""Logistic regression next to a perceptron, where no line parts the classes.
+"""Logistic regression next to a perceptron
+========================================
+
+Logistic regression next to a perceptron, where no line parts the classes.
 
 The perceptron only knows right and wrong: on classes that overlap it makes mistakes for ever, and where its
 line stands depends on which sample came last. Logistic regression minimises a smooth, convex loss with a
 single minimum (notes/003), so its line stays, and its outputs are probabilities: of the samples it gives
 70 %, about 70 % are of that class. The picture shows the lines, their errors on new data, and how nearly
 that last claim holds.
+
+To run it::
 
     python examples/logistic_regression.py
     python examples/logistic_regression.py --distance 3 --rows 1000
@@ -23,7 +28,7 @@ BINS = np.linspace(0, 1, 11)
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=300)
     parser.add_argument("--distance", type=float, default=2.0, help="between the means, in deviations")
     parser.add_argument("--seed", type=int, default=0)
