@@ -102,7 +102,7 @@ def draw_ends(axes, densities, losses):
         places, [-d.nodes.min() for d in densities], "s-", color="#D55E00", label="smallest λ, its size"
     )
     axes.set_xticks(places, EPOCHS)
-    axes.set(xlabel="epochs")
+    axes.set(xlabel="epochs", title="the loss, and both ends of the spectrum")
     axes.grid(alpha=0.3)
     axes.legend()
 

@@ -99,9 +99,7 @@ def draw(path, straight, parts):
         here = slice(first, part.epoch)
         style = {"color": f"C{k}", "marker": "os^Dv"[k % 5]}
         found = np.array(part.history["loss"])[here]
-        upper.semilogy(
-            epochs[here], found, **style, lw=2, label=f"piece {k + 1}, on {part.n_threads} thread(s)"
-        )
+        upper.semilogy(epochs[here], found, **style, lw=2, label=f"piece {k + 1}, n_threads={part.n_threads}")
         lower.plot(epochs[here], found - loss[here], ls="", **style)
         if part is not parts[-1]:
             for axes in (upper, lower):

@@ -74,7 +74,7 @@ def draw(path, X, y, model, lines, errors, error, best, calibrated):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5), layout="constrained")
     grid = np.linspace(-4, 4, 200)
     field = model.predict_proba(np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2))[:, 1]
     shown = left.contourf(grid, grid, field.reshape(200, 200), np.linspace(0, 1, 11), cmap="RdBu", alpha=0.45)
@@ -87,7 +87,7 @@ def draw(path, X, y, model, lines, errors, error, best, calibrated):
     draw_line(left, *model.coef_[0], *model.intercept_, color="C2", lw=2.5, label="logistic regression")
     left.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x₁", ylabel="x₂", aspect="equal")
     left.set_title("one line stays, the other wanders")
-    left.legend(loc="lower left", fontsize="small")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, fontsize="small")
 
     middle.plot(np.arange(1, EPOCHS + 1), 100 * errors, "o-", ms=3, color="black", label="perceptron")
     middle.axhline(100 * error, color="C2", lw=2.5, label="logistic regression")

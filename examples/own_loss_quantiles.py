@@ -46,21 +46,21 @@ def parse_options():
 
 
 def waiting_times(rows, seed):
-    """Hours since midnight / 24 (rows, 1), and minutes of waiting: long at noon and in the evening."""
+    """Hours since midnight / 24 (rows, 1), and minutes of waiting: long in the morning and the evening."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(0, 1, rows)
-    typical = 4 + 10 * np.exp(-((x - 0.5) ** 2) / 0.01) + 6 * np.exp(-((x - 0.78) ** 2) / 0.004)
+    typical = 4 + 11 * np.exp(-((x - 0.36) ** 2) / 0.012) + 7 * np.exp(-((x - 0.74) ** 2) / 0.012)
     return x[:, None], rng.gamma(2.0, typical / 2)
 
 
 def train(x, y, epochs, seed):
-    steep = hl.initializers.Normal(4.0)  # the curves bend within an hour or two of the day
-    first = hl.Dense(48, "tanh", kernel_init=steep, bias_init=steep)
-    layers = [hl.Standardize(), first, hl.Dense(48, "tanh"), hl.Dense(len(Q))]
+    steep = hl.initializers.Normal(2.0)  # the curves bend within a few hours of the day
+    first = hl.Dense(64, "tanh", kernel_init=steep, bias_init=steep)
+    layers = [hl.Standardize(), first, hl.Dense(len(Q))]
     model = hl.Sequential(layers, input_dim=1, seed=seed)
     loss = hl.losses.Custom(pinball, pinball_gradient)
-    optimizer = hl.Adam(hl.Cosine(5e-3, epochs=epochs))
-    trainer = hl.Trainer(model, loss=loss, optimizer=optimizer, batch_size=64, seed=seed)
+    optimizer = hl.Adam(hl.Cosine(0.01, epochs=epochs))
+    trainer = hl.Trainer(model, loss=loss, optimizer=optimizer, batch_size=32, seed=seed)
     trainer.fit(x, y, epochs=epochs)
     return model
 

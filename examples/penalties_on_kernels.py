@@ -5,7 +5,7 @@ Train the same network on images of digits under several penalties, and look at 
 
 Each small image shows the weights of one hidden unit, where the pixels are: blue counts for the unit,
 vermillion against it. Without a penalty the weights of pixels that are nearly always dark stay at their
-random start. L2 lets them fade, the proximal L1 sets most to exactly 0, L0 keeps a number of them that you
+random start. L2 lets them fade, the proximal L1 sets half to exactly 0, L0 keeps a number of them that you
 name, MaxNorm limits the length of each unit's weights, and the nuclear norm, a sum of singular values,
 leaves a matrix of low rank: its units are mixtures of a few images (notes/002).
 
@@ -29,7 +29,7 @@ PENALTIES = {
     "L1, proximal": hl.L1(3e-3, proximal=True),
     "L0: 2,000 weights": hl.L0(2000),
     "MaxNorm: 1": hl.MaxNorm(1.0),
-    "nuclear norm": hl.Nuclear(0.04),
+    "nuclear norm": hl.Nuclear(0.15),
 }
 
 

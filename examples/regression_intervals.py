@@ -51,7 +51,9 @@ def measured(rows, seed, gap=GAP):
 
 def train(x, y, seed):
     """A network of two outputs; it standardises its input by itself."""
-    layers = [hl.Standardize(), hl.Dense(64, "silu"), hl.Dense(64, "silu"), hl.Dense(2)]
+    steep = hl.initializers.Normal(2.0)
+    first = hl.Dense(64, "tanh", kernel_init=steep, bias_init=steep)
+    layers = [hl.Standardize(), first, hl.Dense(32, "tanh"), hl.Dense(2)]
     model = hl.Sequential(layers, input_dim=1, seed=seed)
     optimizer = hl.Adam(hl.OneCycle(0.01, epochs=300))
     trainer = hl.Trainer(model, loss="gaussian_nll", optimizer=optimizer, batch_size=40, clip_norm=5.0)

@@ -68,7 +68,7 @@ def draw_path(axes, alphas, found, worth):
     axes.plot([], [], color="0.6", label=f"{len(others):,} of the other {WORDS - TELLING:,}")
     axes.plot([], [], "k<", label="what they are worth")
     axes.set(ylabel="coefficient")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left")
 
 
 def draw_errors(axes, alphas, errors, noise, best):
@@ -78,7 +78,7 @@ def draw_errors(axes, alphas, errors, noise, best):
     axes.axvline(alphas[best], color="0.4", lw=1)
     axes.text(alphas[best], 1.02, "best", ha="center", transform=axes.get_xaxis_transform())
     axes.set(xlabel="α, strength of the penalty", ylabel="root mean squared error", ylim=(0, None))
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left")
 
 
 def draw(path, alphas, found, worth, errors, noise, best):

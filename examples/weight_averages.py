@@ -3,10 +3,11 @@
 
 Look down on the loss of new data, and see why the mean of a path beats each of its points.
 
-Gradient descent on small batches with a constant rate does not settle: it circles around a basin, on its
-walls. The mean of its weights over the later epochs (SWA, Izmailov et al. 2018) and a running mean (EMA)
-lie further down. The plane is that of the path's two principal components, so it shows where the path
-went, and not what a random direction would.
+Three in ten of the labels to learn from are drawn at random. So gradient descent on small batches with a
+constant rate does not settle: it wanders about in a basin, on its walls. The mean of its weights over the
+later epochs lies further down (stochastic weight averaging, Izmailov et al. 2018). The plane
+is that of the path's two principal components, through the mean; the path itself lies off the plane, along
+all the other directions that it wandered in, and higher.
 
 To run it::
 
@@ -36,12 +37,21 @@ class KeepWeights(hl.Callback):
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--start", type=int, default=15, help="epochs before the mean begins")
-    parser.add_argument("--lr", type=float, default=0.3)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--start", type=int, default=10, help="epochs before the mean begins")
+    parser.add_argument("--wrong", type=float, default=0.3, help="share of labels drawn at random")
+    parser.add_argument("--lr", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("weight_averages.png"))
     return parser.parse_args()
+
+
+def digits(wrong, seed):
+    """Images and labels to learn from, a share of them wrong; and new ones, all right."""
+    X, y = hl.data.synthetic_digits(6000, seed=seed)
+    rng = np.random.default_rng(seed)
+    noisy = np.where(rng.random(3000) < wrong, rng.integers(0, 10, 3000), y[:3000])
+    return (X[:3000], noisy), (X[3000:], y[3000:])
 
 
 def draw_plane(axes, objective, path, mean, start):
@@ -50,18 +60,19 @@ def draw_plane(axes, objective, path, mean, start):
     plane = hl.landscape(objective, mean, "pca", path=later, n=41)
     hl.plot.landscape(plane, {"the path": later}, ax=axes)
     axes.plot(*plane.project(mean[None]).T, "*", ms=20, color="#E69F00", mec="black", label="its mean")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower left")
     axes.set_title("loss of new data, where the path goes")
 
 
 def draw_losses(axes, history, averaged, start):
     epochs = np.arange(1, len(history["loss"]) + 1)
-    axes.semilogy(epochs, history["loss"], color="0.5", label="training, within the epoch")
-    axes.semilogy(epochs, history["val_loss"], color="#D55E00", label="new data, last weights")
-    axes.semilogy(epochs[start:], averaged, color="#E69F00", lw=3, label="new data, mean of the weights")
+    axes.plot(epochs, history["loss"], color="0.5", label="training, within the epoch")
+    axes.plot(epochs, history["val_loss"], color="#D55E00", label="new data, last weights")
+    axes.plot(epochs[start:], averaged, color="#E69F00", lw=3, label="new data, mean of the weights")
     axes.axvline(start, color="0.4", ls=":", lw=1.5)
-    axes.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="the mean is better than each of its parts")
-    axes.grid(alpha=0.3, which="both")
+    axes.set(xlabel="epoch", ylabel="cross-entropy (nats)", ylim=(0, None))
+    axes.set_title("the mean is better than each of its parts")
+    axes.grid(alpha=0.3)
     axes.legend()
 
 
@@ -79,17 +90,20 @@ def draw(path, objective, weights, mean, history, averaged, start):
 
 def main():
     options = parse_options()
-    X, y = hl.data.synthetic_digits(6000, seed=options.seed)
-    new = X[3000:], y[3000:]
+    data, new = digits(options.wrong, options.seed)
     layers = [hl.Dense(32, "tanh"), hl.Dense(10)]
     model = hl.Sequential(layers, input_dim=784, seed=options.seed, uint8_scale=1 / 255)
     objective = hl.Objective(model, *new, loss="softmax_cross_entropy", n_threads=2)
-    average = hl.SWA(epochs=options.start)
     trainer = hl.Trainer(
-        model, loss="softmax_cross_entropy", optimizer=hl.SGD(options.lr), batch_size=8, average=average
+        model,
+        loss="softmax_cross_entropy",
+        optimizer=hl.SGD(options.lr),
+        penalty=hl.L2(3e-3),
+        batch_size=16,
+        average=hl.SWA(epochs=options.start),
     )
     keep = KeepWeights(objective)
-    history = trainer.fit(X[:3000], y[:3000], epochs=options.epochs, validation_data=new, callbacks=[keep])
+    history = trainer.fit(*data, epochs=options.epochs, validation_data=new, callbacks=[keep])
     mean = trainer.averaged_model()
     last = trainer.evaluate(*new)
     print(f"last weights: loss {last['loss']:.4f}, {last['accuracy']:.1%} right")
