@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from matplotlib import pyplot
+from sphinx.errors import ExtensionError
 from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
 
 ORDER = (
@@ -51,6 +52,9 @@ def arguments(gallery_conf, script_vars):
 
 def pictures(block, block_vars, gallery_conf):
     """The figures that are open, and after them the animations that were saved."""
+    saved = FOLDER / f"{Path(block_vars['src_file']).stem}.png"
+    if not saved.is_file():
+        raise ExtensionError(f"{block_vars['src_file']} did not save its picture")
     animations = sorted(FOLDER.glob("*.gif"))
     for figure in pyplot.get_fignums()[-len(animations) :] if animations else ():
         pyplot.close(figure)  # what an animation was drawn on

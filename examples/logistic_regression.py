@@ -87,7 +87,7 @@ def draw(path, X, y, model, lines, errors, error, best, calibrated):
     draw_line(left, *model.coef_[0], *model.intercept_, color="C2", lw=2.5, label="logistic regression")
     left.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x₁", ylabel="x₂", aspect="equal")
     left.set_title("one line stays, the other wanders")
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, fontsize="small")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize="small")
 
     middle.plot(np.arange(1, EPOCHS + 1), 100 * errors, "o-", ms=3, color="black", label="perceptron")
     middle.axhline(100 * error, color="C2", lw=2.5, label="logistic regression")
