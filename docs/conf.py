@@ -61,7 +61,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "howto/from-pytorch": []},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -71,7 +71,7 @@ html_sidebars = {"index": [], "tutorial": [], "performance": [], "changelog": []
 
 def skip_what_scikit_learn_makes(app, what, name, member, skip, options):
     """``set_fit_request`` and its like are scikit-learn's, and so are their pages."""
-    return True if name.endswith("_request") or name == "get_metadata_routing" else None
+    return True if name.endswith(("_request", "get_metadata_routing")) else None
 
 
 def setup(app):
