@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import hotloop as hl
@@ -290,6 +290,9 @@ def test_small_networks(widths, activation, normalised, training, rows, seed):
     objective = objective_of(layers, X=X, y=X[:, :2], loss="mse", training=training, batch_size=7)
     theta, v = some(objective, 1, seed)
     expected = differences(objective, theta, v)
+    if activation == "prelu":  # across a kink a difference is no derivative, and half the step shows it
+        nearer = differences(objective, theta, v, h=5e-6)
+        assume(np.abs(nearer - expected).max() < 1e-3 * np.abs(expected).max() + 1e-12)
     products = objective.hvp(theta, v)
     # Of a batch of two, batch normalisation bends within 1e-2: there a difference is not as exact.
     close(products, expected, 1e-3 if normalised and training else 1e-6)

@@ -25,9 +25,11 @@ BATCH = 256
 """Rows that go through the network at once."""
 ROWS_A_THREAD = 64
 """Fewer rows than this are not worth a thread of their own."""
+# Arguments of the kernel.
 ALONE = 0, 1, np.zeros(SYNC_SIZE, np.int64)
 """The crew of one thread: it waits for nobody."""
 PREDICTING = tuple(PREDICTION)
+"""The mode: a named tuple would cost a call more than a small network does."""
 
 
 def outputs_of(model: "Sequential", features: NDArray[Any] | Rows, n_threads: int) -> NDArray[Any]:
@@ -53,17 +55,16 @@ def few_outputs(model: "Sequential", X: Any) -> NDArray[Any] | None:
     n, width = X.shape
     if width != model.input_dim or not 0 < n <= BATCH:
         return None
-    out = np.empty((n, model.output_dim), model.dtype)
-    capacity = 1 if n == 1 else BATCH
-    net = model.net_of_thread(capacity, 1)
-    finite = predict_block(net, model.theta, X, capacity, PREDICTING, True, out, *ALONE)
+    out, batch = np.empty((n, model.output_dim), model.dtype), _batch_for(n)
+    net = model.net_of_thread(batch, 1)
+    finite = predict_block(net, model.theta, X, batch, PREDICTING, True, out, *ALONE)
     return out if finite else None
 
 
 def predictor(model: "Sequential", rows: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """`Sequential.predictor`."""
     shape, dtype, theta, net_of = (rows, model.input_dim), model.dtype, model.theta, model.net_of_thread
-    out_shape = rows, model.output_dim
+    out_shape, batch = (rows, model.output_dim), _batch_for(rows)
 
     def predict(x: NDArray[Any]) -> NDArray[Any]:
         """Outputs (rows, output_dim) of rows `x`, an array just as `Sequential.predictor` says."""
@@ -71,11 +72,16 @@ def predictor(model: "Sequential", rows: int) -> Callable[[NDArray[Any]], NDArra
         if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype or not x.flags.carray:
             raise _not_bound_for(x, shape, dtype)
         out = np.empty(out_shape, dtype)
-        predict_block(net_of(rows, 1), theta, x, rows, PREDICTING, False, out, *ALONE)
+        predict_block(net_of(batch, 1), theta, x, batch, PREDICTING, False, out, *ALONE)
         return out
 
     predict(np.zeros(shape, dtype))  # compiles
     return predict
+
+
+def _batch_for(rows: int) -> int:
+    """How many rows the network's memory is for: one of two sizes, so that a thread keeps what it has."""
+    return 1 if rows == 1 else BATCH
 
 
 def _not_bound_for(x: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> Exception:

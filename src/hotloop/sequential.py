@@ -93,7 +93,7 @@ class Sequential:
         largest = float(np.finfo(self.dtype).max) / 255
         self.uint8_scale = check_number(uint8_scale, "uint8_scale", low=-largest, below=largest)
         self._operations = plan(self.layers, self.input_dim)
-        self._output_dim = self._operations[-1].n_out
+        self._output_dim = self._operations[-1].n_out  # at hand, since each prediction asks for it
         self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
         self._running = aligned_zeros(
             sum(buffer.size for buffer, _ in buffer_offsets(self._operations)), self.dtype

@@ -273,7 +273,6 @@ class Trainer:
         if not np.isfinite(self.model.theta).all():
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self._prepare(samples, batch_size, callbacks)
-        self._is_penalised = any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
         self.columns = self._names_of_columns(validation is not None, watched)
 
         with Team(self.n_threads) as team:
@@ -308,6 +307,8 @@ class Trainer:
         # Unless the rate is in epochs the optimizer stays the very same: it may keep what it has computed.
         changed = rate is not self.optimizer.lr
         stepper.optimizer = dataclasses.replace(self.optimizer, lr=rate) if changed else self.optimizer
+        # Whether the loss has a part that is not of the data.
+        self._is_penalised = any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
         stepper.reports_norm = self.clip_norm is not None or any(c.needs_gradient_norm for c in callbacks)
         self._stop_reason = self.history.stopped_by = None
         self._stop_now = False

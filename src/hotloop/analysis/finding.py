@@ -178,12 +178,14 @@ def _norm(objective: Differentiable, theta: Vector, tol: float, max_iter: int) -
     n_hvp = 0
 
     def half_square(theta: Vector) -> tuple[float, Vector]:
+        """½‖g‖² and Hg."""
         nonlocal n_hvp
         n_hvp += 1
         g = objective.gradient(theta).astype(np.float64)
         return float(g @ g) / 2, Curvature(objective, theta)(g)
 
     def look(intermediate_result: Any) -> None:
+        """Keep ‖g‖, and stop SciPy once it is small."""
         norms.append(float(np.sqrt(2 * intermediate_result.fun)))
         if norms[-1] <= tol:
             raise StopIteration

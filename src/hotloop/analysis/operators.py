@@ -81,9 +81,11 @@ def as_operator(curvature: Curvature) -> Any:
     linalg = extras.require("scipy.sparse.linalg", "analysis", "hl.hessian_operator")
 
     def vector(v: NDArray[Any]) -> NDArray[np.float64]:
-        return curvature(v.reshape(-1))  # SciPy may pass a column
+        """H v; SciPy may pass a column."""
+        return curvature(v.reshape(-1))
 
     def matrix(V: NDArray[Any]) -> NDArray[np.float64]:
+        """H V, all columns in one call."""
         return curvature(V.T).T
 
     shape = (curvature.size, curvature.size)

@@ -95,6 +95,7 @@ def _beale() -> Problem:
     target = np.array([1.5, 2.25, 2.625])
 
     def bend(t: Vector, r: Vector) -> Vector:
+        """Σ rᵢ ∇²rᵢ."""
         cross = r @ (k * t[1] ** (k - 1))
         return np.array([[0.0, cross], [cross, r[1:] @ (t[0] * (k * (k - 1))[1:] * t[1] ** (k - 2)[1:])]])
 
@@ -161,15 +162,18 @@ def _network() -> Problem:
     unit: float = n**-0.5
 
     def hidden(t: Vector) -> Vector:
+        """The hidden units, (n, k)."""
         return np.tanh(np.outer(x, t[:k]) + t[k : 2 * k])
 
     def jacobian(t: Vector) -> Vector:
+        """Of the residuals, (n, 3k + 1)."""
         a = hidden(t)
         by_bias = t[2 * k : 3 * k] * (1 - a**2)
         J = np.hstack([by_bias * x[:, None], by_bias, a, np.ones((n, 1))])
         return unit * J
 
     def bend(t: Vector, r: Vector) -> Vector:
+        """Σ rᵢ ∇²rᵢ."""
         a, H = hidden(t), np.zeros((3 * k + 1, 3 * k + 1))
         first, second = 1 - a**2, -2 * a * (1 - a**2) * t[2 * k : 3 * k]
         w, b, v = np.arange(k), np.arange(k, 2 * k), np.arange(2 * k, 3 * k)

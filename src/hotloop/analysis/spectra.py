@@ -201,6 +201,7 @@ def _by_lanczos(
     for n, sign, shift in ends:
 
         def product(v: NDArray[Any], sign: int = sign, shift: float = shift) -> NDArray[Any]:
+            """(s I ± H) v."""
             return sign * curvature(v) + shift * v
 
         operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)

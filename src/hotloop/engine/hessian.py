@@ -153,7 +153,7 @@ def add_unit(net, k, q, x, n, parts, H, panel):
     """Add the rows of the weights into unit q of row k, and of its bias, to `H`."""
     row, size = net.table[k], parts.shape[1]
     n_in, n_out, start = row[N_IN], row[N_OUT], row[WEIGHT]
-    source, before = (net.work, net.table[k - 1, VALUE]) if k > 0 else (x, row[WEIGHT] * 0)
+    source, before = net.work if k > 0 else x, net.table[k - 1, VALUE] if k > 0 else 0
     out = Matrix(H, (start + q) * size + start, n_out * size, 1)
     inputs, gradients = Matrix(source, before, 1, n_in), Matrix(parts.reshape(-1), start, size, 1)
     multiply(out, out, inputs, gradients, n_in, size - start, n, panel)

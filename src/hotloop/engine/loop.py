@@ -14,6 +14,7 @@ from hotloop.engine.address import call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.descent import add_gradient, descend, penalty_sum
 from hotloop.engine.network import backward, forward, loss_rows
+from hotloop.engine.pointwise import copy
 from hotloop.engine.table import LIMITS, N_IN, N_OUT, VALUE, Mode, Net
 from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
@@ -201,9 +202,7 @@ def predict_block(net, theta, x, batch_size, mode, checks, out, tid, n_threads, 
         forward(net, theta, source[first * n_in : (first + n) * n_in], n, mode, crew, panel)
         lo, hi = share(n, grain, tid, n_threads)
         values = net.work[last[VALUE] + lo * n_out : last[VALUE] + hi * n_out]
-        part = target[(first + lo) * n_out : (first + hi) * n_out]
-        for i in range(len(values)):
-            part[i] = values[i]
+        copy(values, target[(first + lo) * n_out : (first + hi) * n_out])
         # A shorter last batch is shared otherwise: nobody may start on it while others use its rows.
         barrier(sync, n_threads)
     return True

@@ -28,7 +28,6 @@ from hotloop.engine.tile import (
 
 __all__ = ["MOST_TERMS", "Matrix", "multiply"]
 
-
 MOST_TERMS = 512
 """Terms of a sum in one pass: a panel of so many rows and a tile's rows of `a` stay in the cache.
 

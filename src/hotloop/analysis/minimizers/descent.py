@@ -45,6 +45,7 @@ def coordinate(
     visits = _sweeps(f.size, rng if order == "random" else None)
 
     def along(g: Vector) -> Vector:
+        """−g along the coordinate whose turn it is."""
         if order == "greedy":
             return _only(g, int(np.abs(g).argmax()))
         return _only(g, next(k for k in visits if g[k] != 0))  # with 0 it is at its minimum already

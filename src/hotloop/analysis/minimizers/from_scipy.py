@@ -58,6 +58,7 @@ def _scipy(
     current = last = point  # where SciPy asks again
 
     def at(theta: Vector) -> Point:
+        """The point of θ, evaluated once."""
         nonlocal last
         for known in (last, current):
             if np.array_equal(known.theta, theta):
@@ -66,10 +67,12 @@ def _scipy(
         return last
 
     def fun(theta: Vector) -> tuple[float, Vector]:
+        """What SciPy minimizes."""
         _, value, gradient = at(theta)
         return value, gradient
 
     def callback(intermediate_result: Any) -> None:
+        """Hand a new iterate to `run`, and stop SciPy if that is to stop."""
         nonlocal current
         if np.array_equal(intermediate_result.x, current.theta):
             return  # a step that its trust region refused
