@@ -3,6 +3,7 @@
 The gallery runs the scripts under examples/, each once; ``-D plot_gallery=0`` leaves that out.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -69,10 +70,27 @@ html_theme_options = {
 html_sidebars = {"index": [], "tutorial": [], "performance": [], "changelog": []}
 
 
+BAR = re.compile(r"(``.*?``|`.*?`)|\|")
+"""A bar, or what is code."""
+
+
 def skip_what_scikit_learn_makes(app, what, name, member, skip, options):
     """``set_fit_request`` and its like are scikit-learn's, and so are their pages."""
-    return True if name.endswith(("_request", "get_metadata_routing")) else None
+    return True if name.endswith("_request") else None
+
+
+def keep_absolute_values(app, what, name, obj, options, lines):
+    """|w| in a docstring is an absolute value; to docutils it would be the name of a substitution."""
+    verbatim = False
+    for k, line in enumerate(lines):
+        if line.lstrip().startswith((">>>", ".. math::")):
+            verbatim = True  # up to an empty line
+        elif not line.strip():
+            verbatim = False
+        if not verbatim:
+            lines[k] = BAR.sub(lambda found: found[1] or r"\|", line)
 
 
 def setup(app):
+    app.connect("autodoc-process-docstring", keep_absolute_values)
     app.connect("autodoc-skip-member", skip_what_scikit_learn_makes)
