@@ -13,7 +13,8 @@ import hotloop as hl
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.loop import Update
 
-SOURCE = Path(hl.__file__).parent
+SOURCE = Path(hl.__file__).parent  # of the package, wherever it is installed
+ROOT = Path(__file__).parents[1]  # of the repository, or of the sdist
 
 ACTIVATIONS = {  # f(z), and f′ written with a = f(z), for the networks of these tests
     "identity": (lambda z: z, lambda a: np.ones_like(a)),

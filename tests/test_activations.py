@@ -14,6 +14,7 @@ from hotloop._jit import COMPILED, FLAGS
 from hotloop.activations import (
     ACTIVATIONS,
     COMMON,
+    CURVED,
     ELEMENTWISE_CODES,
     KERNEL_INIT,
     activate,
@@ -92,6 +93,13 @@ def test_every_member_has_a_twin_and_initial_values_that_suit_it():
     assert set(reference.ACTIVATIONS) == {*TABLE, "identity"} == set(ELEMENTWISE_CODES) - {"step"}
     assert len(set(ELEMENTWISE_CODES.values())) == len(ELEMENTWISE_CODES)
     assert set(KERNEL_INIT.values()) <= set(INITIALIZERS)
+    assert [name for name in ACTIVATIONS if f'"{name}"' not in hl.Dense.__doc__] == []
+
+
+def test_the_curved_ones_are_those_with_a_second_derivative():
+    """The others have no loop for f″: a code that is missing there would bend no curvature."""
+    curved = {name for name in NAMES if f_second(name, np.linspace(-4, 4, 81)).any()}
+    assert curved == {name for name, code in ELEMENTWISE_CODES.items() if code in CURVED}
 
 
 def test_codes_are_append_only():
@@ -292,9 +300,9 @@ def test_a_network_of_it_has_the_right_gradient(name):
 def test_value_and_slopes_are_those_of_pytorch(name):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
-    twin = {"hard_sigmoid": functional.hardsigmoid}.get(name) or getattr(
-        functional, name, getattr(torch, name, None)
-    )
+    twin = getattr(functional, name.replace("hard_", "hard"), getattr(torch, name, None))
+    if twin is None:
+        pytest.skip(f"PyTorch has no {name}")
     z = np.concatenate([np.linspace(-8, 8, 333), [0.0, -3.0, 3.0]])
     leaf = torch.tensor(z, requires_grad=True)
     # Its softplus is z itself above 20, which is not reached here; its 1/6 has the digits of float32.

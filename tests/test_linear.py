@@ -216,6 +216,21 @@ def test_sparse_is_dense(ours, theirs, options, fit_intercept, weighted, kind):
     np.testing.assert_allclose(sparse.predict(kind(X)), dense.predict(X), atol=1e-9)
 
 
+@pytest.mark.parametrize("model", [hl.LinearRegression(solver="sgd"), hl.Ridge(solver="sgd")], ids=str)
+@pytest.mark.parametrize("kind", [sp.csr_array, sp.csc_matrix, sp.coo_array])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_sparse_minibatches_are_dense_ones(model, kind, dtype):
+    X, Y = scaled_regression(80)
+    X = (3 * X * (np.random.default_rng(3).random(X.shape) < 0.5)).astype(dtype)
+    model = clone(model).set_params(tol=1e-2, random_state=0, batch_size=16)
+    dense, sparse = clone(model).fit(X, Y, random_weights(80)), model.fit(kind(X), Y, random_weights(80))
+    np.testing.assert_array_equal(sparse.coef_, dense.coef_)
+    dense.partial_fit(X, Y)
+    sparse.partial_fit(kind(X), Y)
+    np.testing.assert_array_equal(sparse.coef_, dense.coef_)
+    assert sparse.coef_.dtype == (np.float32 if dtype == "float32" else np.float64)
+
+
 @each_kind
 def test_wide_sparse_data_are_only_multiplied_by(ours, theirs, options, monkeypatch):
     X, Y = regression(30, 20)

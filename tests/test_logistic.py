@@ -1,6 +1,7 @@
 """`LogisticRegression`: its kernels, and every solver next to scikit-learn."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import hotloop as hl
 import reference
 from helpers import LAYOUTS, as_memory_map, refuses
 from hotloop.engine import logistic as kernels
+from hotloop.engine import logistic_coordinate as coordinate
 from hotloop.estimators import _logistic
 from hotloop.estimators._logistic import Smooth, Task
 
@@ -27,6 +29,7 @@ EXACT_SGD = {"solver": "sgd", "batch_size": None, "tol": 1e-13, "max_iter": 20_0
 each_n_classes = pytest.mark.parametrize("n_classes", [2, 3], ids=["binary", "softmax"])
 each_intercept = pytest.mark.parametrize("fit_intercept", [True, False], ids=["intercept", "origin"])
 each_weighting = pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+each_form = pytest.mark.parametrize("form", ["dense", "csc"])
 each_solver = pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "coordinate"])
 
 
@@ -53,6 +56,13 @@ def kernel_problem(n_logits, dtype=np.float64, n=9, p=4, seed=0):
     weights = rng.random(n)
     weights[0] = 0
     return X, targets, weights, rng.standard_normal((n_logits, p)), rng.standard_normal(n_logits)
+
+
+def columns_of(X, form):
+    if form == "dense":
+        return coordinate.Columns(np.ascontiguousarray(X.T), None, None)
+    X = sp.csc_array(X)
+    return coordinate.Columns(X.data, X.indices, X.indptr)
 
 
 def without_intercept(array, n_logits, p):
@@ -109,20 +119,22 @@ def test_the_gradient_is_that_of_the_value(n_logits):
 @pytest.mark.kernels
 @each_n_logits
 @each_dtype
-def test_columns_are_summed(n_logits, dtype):
+@each_form
+def test_columns_are_summed(form, n_logits, dtype):
     X, _, _, _, _ = kernel_problem(n_logits, dtype)
-    columns, a = np.ascontiguousarray(X.T), np.random.default_rng(0).random((n_logits, len(X)))
-    out = np.empty((n_logits, len(columns)))
-    kernels.column_slopes(columns, a, out)
+    columns, a = columns_of(X, form), np.random.default_rng(0).random((n_logits, len(X)))
+    out = np.empty((n_logits, X.shape[1]))
+    coordinate.column_slopes(columns, a, out)
     np.testing.assert_allclose(out, a @ X.astype(np.float64), rtol=1e-12)
-    kernels.column_bends(columns, a, out)
+    coordinate.column_bends(columns, a, out)
     np.testing.assert_allclose(out, a @ X.astype(np.float64) ** 2, rtol=1e-12)
 
 
 @pytest.mark.kernels
 @each_n_logits
+@each_form
 @pytest.mark.parametrize("sweeps", [1, 4])
-def test_sweeps_are_the_slow_twin(n_logits, sweeps):
+def test_sweeps_are_the_slow_twin(form, n_logits, sweeps):
     X, targets, weights, W, b = kernel_problem(n_logits)
     p = X.shape[1]
     _, gradient, hessian = reference.logistic(X, targets, weights, W, b)
@@ -142,8 +154,20 @@ def test_sweeps_are_the_slow_twin(n_logits, sweeps):
     start = np.column_stack([W, b])
     w, moved, means = start.copy(), np.zeros_like(shares), np.zeros(len(X))
     order = np.arange(w.size)
-    done = kernels.newton_sweeps(
-        columns, gradient, bends, pulls, shares, l1, l2, order, w, moved, means, 0.0, sweeps
+    done = coordinate.newton_sweeps(
+        columns_of(columns.T, form),
+        gradient,
+        bends,
+        pulls,
+        shares,
+        l1,
+        l2,
+        order,
+        w,
+        moved,
+        means,
+        0.0,
+        sweeps,
     )
     assert done == sweeps
     wanted = reference.newton_model(gradient, hessian, start, l1, l2, sweeps)
@@ -187,7 +211,7 @@ def scikit_learns(C, l1_ratio, **options):
     But SAGA stops when no *coefficient* moves, with intercepts that still lack up to 1e-3; that ours are the
     optimal ones, `test_the_optimum_is_one` says.
     """
-    solver = {"solver": "saga", "tol": 1e-10, "max_iter": 100_000} if l1_ratio else TIGHT
+    solver = {"solver": "saga", "tol": 1e-10, "max_iter": 100_000, "random_state": 0} if l1_ratio else TIGHT
     return linear_model.LogisticRegression(C=C, l1_ratio=l1_ratio, **solver, **options)
 
 
@@ -382,35 +406,69 @@ def test_newton_needs_few_steps():
 # --- kinds of data ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+@pytest.mark.parametrize(("solver", "l1_ratio"), [
+    ("lbfgs", 0.0), ("newton-cg", 0.0), ("coordinate", 0.0), ("coordinate", 0.5), ("saga", 1.0),
+])  # fmt: skip
 @each_n_classes
 @each_intercept
 @pytest.mark.parametrize("kind", [sp.csr_array, sp.csc_matrix, sp.coo_array])
-def test_sparse_is_dense(solver, n_classes, fit_intercept, kind):
+def test_sparse_is_dense(solver, l1_ratio, n_classes, fit_intercept, kind):
     X, y = noisy_classes(n_classes=n_classes)
     X = X * (np.random.default_rng(3).random(X.shape) < 0.4)
-    model = hl.LogisticRegression(solver=solver, fit_intercept=fit_intercept, **TIGHT)
+    model = hl.LogisticRegression(
+        solver=solver, l1_ratio=l1_ratio, C=0.1, fit_intercept=fit_intercept, **TIGHT
+    )
     weights = random_weights(len(X))
     dense = clone(model).fit(X, y, weights)
     assert_same(model.fit(kind(X), y, weights), dense, 1e-6)
     np.testing.assert_allclose(model.predict_proba(kind(X)), dense.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.coef_ == 0, dense.coef_ == 0)
     small = clone(model).fit(kind(X.astype(np.float32)), y, weights)
     assert small.coef_.dtype == np.float32
 
 
-@pytest.mark.parametrize("solver", ["coordinate", "sgd"])
-def test_other_solvers_want_dense_data(solver):
-    X, y = noisy_classes()
-    with pytest.raises(TypeError, match=r"[Ss]parse"):
-        hl.LogisticRegression(solver=solver).fit(sp.csr_array(X), y)
+@each_n_classes
+@pytest.mark.parametrize("kind", [sp.csr_array, sp.csc_matrix, sp.coo_array])
+@pytest.mark.parametrize("options", [{}, {"l1_ratio": 1.0}, {"optimizer": hl.Adam(0.01)}], ids=str)
+def test_sparse_minibatches_are_dense_ones(n_classes, kind, options):
+    X, y = noisy_classes(n_classes=n_classes)
+    X = X * (np.random.default_rng(3).random(X.shape) < 0.4)
+    model = hl.LogisticRegression(solver="sgd", tol=1e-2, random_state=0, batch_size=16, **options)
+    dense, sparse = clone(model).fit(X, y, random_weights(120)), model.fit(kind(X), y, random_weights(120))
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-12)
+    dense.partial_fit(X, y)
+    sparse.partial_fit(kind(X), y)
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-12)
 
 
-def test_a_broken_sparse_matrix_is_refused():
+@pytest.mark.parametrize("model", [
+    hl.LogisticRegression(solver="saga", l1_ratio=1.0), hl.LogisticRegression(solver="sgd", max_iter=1),
+    hl.Ridge(solver="sgd", max_iter=1),
+], ids=str)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_sparse_data_are_never_dense_as_a_whole(model):
+    X = sp.random_array((10_000, 1000), density=1e-3, format="csr", rng=np.random.default_rng(0))
+    y = np.arange(10_000) % 2
+    clone(model).fit(X[:100], y[:100])  # compiles
+    tracemalloc.start()
+    try:
+        model.fit(X, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000 * 1000 * 8 / 4
+
+
+@pytest.mark.parametrize("model", [
+    hl.LogisticRegression(), hl.LogisticRegression(solver="sgd"), hl.LinearRegression(solver="sgd"),
+    hl.MLPClassifier(),
+], ids=str)  # fmt: skip
+def test_a_broken_sparse_matrix_is_refused(model):
     X, y = noisy_classes()
     broken = sp.csr_array(X)
     broken.indices[3] = 1000
     with pytest.raises(ValueError, match=r"^X: not a valid CSR"):
-        hl.LogisticRegression().fit(broken, y)
+        clone(model).fit(broken, y)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "coordinate", "sgd"])

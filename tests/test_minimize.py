@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 
 import hotloop as hl
-from helpers import SOURCE, python, refuses
+from helpers import ROOT, python, refuses
 from hotloop.analysis.minimizers.counted import Counted, Point, Stop
 from hotloop.analysis.minimizers.line_search import armijo, strong_wolfe
 from hotloop.analysis.minimizers.minimize import METHODS
@@ -102,7 +102,7 @@ def test_the_network_among_the_problems_is_one_of_ours():
 
 def test_every_method_is_in_the_tables_and_documented():
     assert {method for method, _ in ALL.values()} | {"newton"} == set(METHODS)
-    page = (SOURCE.parents[1] / "docs" / "minimizers.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "minimizers.md").read_text(encoding="utf-8")
     for method in METHODS:
         assert f'"{method}"' in hl.minimize.__doc__
         assert page.count(f'| `"{method}"') >= 2, method  # what it takes, and what it took

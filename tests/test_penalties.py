@@ -1,6 +1,7 @@
 """Penalties and limits: their kernels, steps with each, and what training reports of them."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -258,6 +259,43 @@ def test_l2_is_the_weight_decay_of_pytorch(momentum):
         np.testing.assert_allclose(
             model.parameters()[name], expected.detach().numpy(), rtol=1e-10, atol=1e-12, err_msg=name
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class OverRows(penalties.Penalty):
+    """A penalty as it is for a minibatch of so many rows; it goes with 1 / rows."""
+
+    of: penalties.Penalty
+    rows: int
+
+    @property
+    def code(self):
+        return self.of.code
+
+    def options(self):
+        return self.of.options()
+
+    def term(self):
+        return self.of.term()._replace(rows=self.rows)
+
+
+@FACE
+@pytest.mark.parametrize("name", ["L1", "L1 proximal", "L2", "ElasticNet", "ElasticNet proximal"])
+def test_a_penalty_may_go_with_1_over_the_rows_of_the_minibatch(name):
+    """The kernel of the second layer has a penalty of its own, which stays as it is."""
+
+    def trained(model, penalty, lo, hi):
+        trainer = trainer_of(penalty, model=model, optimizer=hl.SGD(0.1))
+        return trainer.fit(X[lo:hi], Y[lo:hi], epochs=1, shuffle=False)["penalty"][0]
+
+    layers = [hl.Dense(8, "tanh"), hl.Dense(3, penalty=hl.L2(0.2))]
+    at_once, in_two = (hl.Sequential(layers, input_dim=4, dtype="float64") for _ in range(2))
+    penalty = PENALTIES[name]
+    found = trained(at_once, OverRows(penalty, 16), 0, 27)
+    larger = dataclasses.replace(penalty, strength=penalty.strength * 16 / 11)
+    head, tail = trained(in_two, penalty, 0, 16), trained(in_two, larger, 16, 27)
+    np.testing.assert_allclose(at_once.theta, in_two.theta, rtol=1e-12, atol=1e-15)
+    assert found == pytest.approx((16 * head + 11 * tail) / 27, rel=1e-12)
 
 
 def with_everything(**options):

@@ -11,9 +11,9 @@ import pytest
 
 import hotloop as hl
 from helpers import child_environment, refuses
-from hotloop import _jit, folders, warming, warming_runs
+from hotloop import folders, warming, warming_runs
 from hotloop.__main__ import main
-from hotloop._jit import COMPILED
+from hotloop._jit import COMPILED, TALLY, cache
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="with the JIT off nothing is compiled")
 
@@ -76,13 +76,13 @@ class TestWarmup:
         (folder,) = cache.glob("hotloop/kernels-*")
         files = sorted(folder.iterdir())
         monkeypatch.setattr("hotloop.versions.cache_folder", lambda: folder)
-        compiled = _jit.TALLY.compiled
+        compiled = TALLY.compiled
         assert main(["info"]) == 0
         shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
         assert shown["cache"] == f"{folder}, writable"
         assert shown["kernels"].startswith(f"{folders.contents(folder).kernels} kernels, ")
         assert shown["numpy"] == np.__version__
-        assert (_jit.TALLY.compiled, sorted(folder.iterdir())) == (compiled, files)
+        assert (TALLY.compiled, sorted(folder.iterdir())) == (compiled, files)
 
     @pytest.mark.parametrize("is_there", [True, False])
     def test_a_cache_that_cannot_be_written_is_an_error(self, is_there, tmp_path, monkeypatch, capsys):
@@ -97,7 +97,7 @@ class TestWarmup:
 
     def test_kernels_that_are_lost_are_an_error(self, monkeypatch):
         def lose(dtype):
-            yield "lost", lambda: setattr(_jit.TALLY, "lost", _jit.TALLY.lost + 1)
+            yield "lost", lambda: setattr(TALLY, "lost", TALLY.lost + 1)
 
         monkeypatch.setitem(warming.RUNS, "usual", lose)
         with pytest.raises(hl.errors.CacheError, match="is the disk full"):
@@ -216,24 +216,24 @@ class TestFolders:
 
     def test_a_new_folder_removes_what_an_update_left_behind(self, old_and_new, monkeypatch):
         now, young, old, _ = old_and_new
-        monkeypatch.setattr(_jit, "cache_root", lambda: now.parent)
-        found = _jit.cache_folder.__wrapped__()
+        monkeypatch.setattr(cache, "cache_root", lambda: now.parent)
+        found = cache.cache_folder.__wrapped__()
         assert found.is_dir()
         assert [path.exists() for path in (now, young, old)] == [True, True, False]
 
     def test_a_filled_folder_that_can_only_be_read_still_serves(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(_jit, "cache_root", lambda: tmp_path)
-        folder = _jit.cache_folder.__wrapped__()
-        monkeypatch.setattr(_jit, "can_write", lambda folder: False)
-        assert _jit.cache_folder.__wrapped__() == folder
+        monkeypatch.setattr(cache, "cache_root", lambda: tmp_path)
+        folder = cache.cache_folder.__wrapped__()
+        monkeypatch.setattr(cache, "can_write", lambda folder: False)
+        assert cache.cache_folder.__wrapped__() == folder
         folder.rmdir()
-        assert _jit.cache_folder.__wrapped__() is None
+        assert cache.cache_folder.__wrapped__() is None
 
     def test_a_folder_is_for_one_processor(self, monkeypatch):
-        here = _jit._digest()
-        monkeypatch.setattr(_jit.config, "CPU_NAME", "generic")
-        assert _jit._digest() != here
-        assert _jit.processor()[0] == "generic"
+        here = cache._digest()
+        monkeypatch.setattr(cache.config, "CPU_NAME", "generic")
+        assert cache._digest() != here
+        assert cache.processor()[0] == "generic"
 
 
 class TestCommands:

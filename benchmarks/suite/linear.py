@@ -6,7 +6,7 @@ ClosedForm, wide                       the dual in `estimators/_least_squares.py
 CoordinateDescent, many sweeps         `descend` in `engine/coordinate.py` vectorises no more
 CoordinateDescent, few sweeps          passes over X before and between the sweeps
 Logistic, lbfgs and newton-cg          `binary_gradient`, `softmax_gradient` in `engine/logistic.py`
-Logistic, coordinate                   `newton_sweeps` there, or more steps than the objective needs
+Logistic, coordinate                   `newton_sweeps` in `engine/logistic_coordinate.py`, or more steps
 =====================================  ===============================================================
 """
 

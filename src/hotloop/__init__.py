@@ -6,7 +6,7 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hotloop import data, errors, initializers, losses, plot
 from hotloop.analysis.critical import CriticalPoint, critical_point
@@ -172,13 +172,24 @@ _ESTIMATORS: dict[str, str] = {
 }
 """Public name → module in `hotloop.estimators`, imported when first asked for: they need scikit-learn."""
 
+if TYPE_CHECKING:  # who checks types, or completes names, learns of them here
+    from hotloop.estimators.coordinate import Lasso as Lasso
+    from hotloop.estimators.ensemble import SeedEnsembleClassifier as SeedEnsembleClassifier
+    from hotloop.estimators.ensemble import SeedEnsembleRegressor as SeedEnsembleRegressor
+    from hotloop.estimators.linear import LinearRegression as LinearRegression
+    from hotloop.estimators.linear import Ridge as Ridge
+    from hotloop.estimators.logistic import LogisticRegression as LogisticRegression
+    from hotloop.estimators.mlp import MLPClassifier as MLPClassifier
+    from hotloop.estimators.mlp import MLPRegressor as MLPRegressor
+    from hotloop.estimators.perceptron import Perceptron as Perceptron
+else:
 
-def __getattr__(name: str) -> Any:
-    if name not in _ESTIMATORS:
-        raise AttributeError(f"module 'hotloop' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"hotloop.estimators.{_ESTIMATORS[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in _ESTIMATORS:
+            raise AttributeError(f"module 'hotloop' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"hotloop.estimators.{_ESTIMATORS[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

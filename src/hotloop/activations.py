@@ -1,8 +1,9 @@
 """Activations: for each its code, and f, f′ and f″ written with z = the input and a = f(z).
 
-To add one: a code (append-only), three kernels, a branch in `rarer_activate`, `rarer_activate_backward`
-and `activate_second`, a row in `ELEMENTWISE_CODES`, and one in `KERNEL_INIT`. At a kink f′ and f″ are
-those of the side that its docstring names. At ±∞ all have their limits; NaN stays NaN in f.
+To add one: a code (append-only), kernels `name`, `name_derivative` and `name_second`, a branch for each in
+`rarer_activate`, `rarer_activate_backward` and `activate_second`, a row in `ELEMENTWISE_CODES` and in
+`KERNEL_INIT`, and the code in `CURVED` if f″ is not 0. At a kink f′ and f″ are those of the side that its
+docstring names. At ±∞ all have their limits; NaN stays NaN in f.
 """
 
 import numpy as np

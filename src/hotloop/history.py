@@ -43,7 +43,8 @@ class History(Mapping[str, list[float]]):
     def append(self, logs: Mapping[str, float]) -> None:
         """Add an epoch. A column that is new, or missing here, is filled up with NaN."""
         for name in logs:
-            self._columns.setdefault(name, [float("nan")] * self.epochs)
+            if name not in self._columns:
+                self._columns[name] = [float("nan")] * self.epochs
         for name, column in self._columns.items():
             column.append(float(logs.get(name, float("nan"))))
         self.epochs += 1

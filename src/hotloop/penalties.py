@@ -44,6 +44,8 @@ class PenaltyTerm(NamedTuple):
 
     code: int
     options: tuple[float, float]
+    rows: int = 0
+    """It is that of a minibatch of so many rows, and goes with 1 / rows; 0: the same for all minibatches."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ class Progress:
 
     def begin_epoch(self, epoch: int) -> None:
         """Name the epoch, counted from 1 in this fit."""
+        if self._bar.disable:
+            return
         self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
 
     def advance(self, rows: int, logs: Mapping[str, float]) -> None:

@@ -17,6 +17,7 @@ from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
 from hotloop.penalties import Nuclear, Penalty
+from hotloop.planning import Plan, Plans
 from hotloop.sequential import Sequential
 
 __all__ = ["Recipe", "Stepper"]
@@ -33,21 +34,6 @@ class Recipe:
     clip_value: float | None = None
     average: Average | None = None
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The numbers of the steps of a block, from the block's first on."""
-
-    scalars: NDArray[np.float64]  # (groups of rates, steps, numbers)
-    rates: NDArray[np.float64]  # (groups of rates, steps)
-    average_rates: NDArray[np.float64]  # (steps,)
-
-    def part(self, lo: int, hi: int) -> "_Plan":
-        """Those of steps lo:hi."""
-        # Contiguous: other layouts would compile the loop again.
-        scalars, rates = self.scalars[:, lo:hi], self.rates[:, lo:hi]
-        return _Plan(np.ascontiguousarray(scalars), np.ascontiguousarray(rates), self.average_rates[lo:hi])
 
 
 class Stepper:
@@ -68,7 +54,7 @@ class Stepper:
         self.last_rate = float("nan")
         """The learning rate of the last step that was tried, of layers with ``lr_scale=1``."""
         self._model, self._recipe = model, recipe
-        self._groups = np.array(model.rate_groups)
+        self._plans = Plans(np.array(model.rate_groups), recipe.average)
         self._nuclear = [
             (name, layer, penalty)
             for name, layer, penalty in model.penalties(recipe.penalty)
@@ -116,9 +102,7 @@ class Stepper:
         arguments = (0, self._hyper, np.empty(1), self._state, self._model.theta, self._grad, 0, 0)
         self._address = address_of(self._recipe.optimizer.kernel(), arguments)
         self._criterion = criterion_of(self._recipe.loss, self._model.dtype)
-        groups = len(self._groups)
-        nothing = _Plan(np.empty((groups, 0, 1)), np.empty((groups, 0)), np.empty(0))
-        self._run(net, _rows(block, 0, 0, 0), nothing, 1, Team(1))
+        self._run(net, _rows(block, 0, 0, 0), self._plans.of_no_steps(), 1, Team(1))
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -144,7 +128,7 @@ class Stepper:
             finite. θ and all that goes with it are those from before it.
         """
         n_steps = -(-len(block.weights) // batch_size)
-        plan = self._plan(n_steps)
+        plan = self._plans.of(self.steps_done, n_steps, self.optimizer, self.lr_factor, self.steps_per_epoch)
         for kept, array in zip(self._kept, self._changing, strict=True):
             kept[...] = array
         try:
@@ -160,20 +144,8 @@ class Stepper:
         self.steps_done += done
         return sums, failed
 
-    def _plan(self, n_steps: int) -> _Plan:
-        steps = np.arange(self.steps_done, self.steps_done + n_steps)
-        average = self._recipe.average
-        rates = self.lr_factor * self.optimizer.rates(steps) * self._groups[:, None]
-        return _Plan(
-            scalars=np.array([self.optimizer.scalars(steps, own) for own in rates]),
-            rates=rates,
-            average_rates=np.zeros(n_steps)
-            if average is None
-            else average.rates(steps, self.steps_per_epoch),
-        )
-
     def _return_to_finite(
-        self, net: Net, block: Block, plan: _Plan, batch_size: int, team: Team, steps: int
+        self, net: Net, block: Block, plan: Plan, batch_size: int, team: Team, steps: int
     ) -> int:
         """Repeat the block from its start, which was finite, as far as the weights stay finite.
 
@@ -194,10 +166,10 @@ class Stepper:
 
     def _is_finite(self) -> bool:
         model = self._model
-        return bool(np.isfinite(model.theta).all() and np.isfinite(model.running).all())
+        return all(np.isfinite(array).all() for array in (model.theta, model.running) if array.size)
 
     def _run(
-        self, net: Net, block: Block, plan: _Plan, batch_size: int, team: Team
+        self, net: Net, block: Block, plan: Plan, batch_size: int, team: Team
     ) -> tuple[int, NDArray[np.float64]]:
         """Run the compiled loop over the block: how many steps were done, and the sums of each.
 
@@ -218,7 +190,7 @@ class Stepper:
                 return done, sums
 
     def _run_part(
-        self, net: Net, part: Block, plan: _Plan, batch_size: int, team: Team, first: int,
+        self, net: Net, part: Block, plan: Plan, batch_size: int, team: Team, first: int,
         sums: NDArray[np.float64],
     ) -> int:  # fmt: skip
         recipe, theta = self._recipe, self._model.theta

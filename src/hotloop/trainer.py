@@ -476,7 +476,8 @@ class Trainer:
             sums = self._train_block(session, session.samples.fill(session.block, rows), first)
             sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
             # Row after row from the totals on, so that they do not depend on how steps come in blocks.
-            totals = np.concatenate((totals[None], sums)).sum(axis=0)
+            sums[0] += totals
+            totals = sums.sum(axis=0)
             steps += len(sums)
             session.bar.advance(last - first, self._means(totals))
             first = last

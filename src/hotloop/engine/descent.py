@@ -31,6 +31,7 @@ from hotloop.engine.table import (
     PENALTY_SUMS,
     PRELU,
     PRODUCT_SUM,
+    ROWS,
     SQUARES,
     VALUE,
     WEIGHT,
@@ -152,9 +153,11 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
         row = net.table[k]
         n_out, where, group = row[N_OUT], row[WEIGHT], row[GROUP]
         if row[OP] == DENSE:
-            shrink = 0.0
+            # A penalty over the rows of a minibatch is larger where there are fewer.
+            rows, shrink = net.options[k, ROWS], 0.0
+            strength = rows / n if rows > 0.0 else 1.0
             if row[PENALTY] == PROXIMAL:
-                shrink = update.rates[group, step] * net.options[k, L1_STRENGTH]
+                shrink = update.rates[group, step] * net.options[k, L1_STRENGTH] * strength
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
             chunk = max(CHUNK // n_out // grain, 1) * grain
             for first in range(lo, hi, chunk):
@@ -167,7 +170,7 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
                         net.work, net.zeros, row, source, offset, n, first, last, grad, at, False, panel
                     )
                     if row[PENALTY] != NONE:
-                        add_penalty(net, k, theta, grad, at, first, last)
+                        add_penalty(net, k, strength, theta, grad, at, first, last)
                 if phase == COMPUTE:
                     sum_squares(net, k, grad, first, last)
                 else:
@@ -223,13 +226,16 @@ def kernel_end(net, k):
 
 
 @kernel
-def add_penalty(net, k, theta, grad, at, lo, hi):
-    """Add the penalty's gradient to that of rows lo:hi of a kernel, grad[at:]; note its value, row by row."""
+def add_penalty(net, k, strength, theta, grad, at, lo, hi):
+    """Add `strength` times the penalty's gradient to that of rows lo:hi of a kernel, grad[at:].
+
+    Its value is noted, row by row.
+    """
     code = net.table[k, PENALTY]
     if code not in (GRADIENT, PROXIMAL):
         return
     n_out, first = net.table[k, N_OUT], net.table[k, PARTIAL]
-    l1, l2 = net.options[k, L1_STRENGTH], net.options[k, L2_STRENGTH]
+    l1, l2 = strength * net.options[k, L1_STRENGTH], strength * net.options[k, L2_STRENGTH]
     for i in range(lo, hi):
         start = net.table[k, WEIGHT] + i * n_out
         net.partial[PENALTY_SUMS, first + i] = penalty_value(theta[start : start + n_out], l1, l2)
@@ -243,7 +249,7 @@ def add_penalties(net, theta, grad):
     for k in range(len(net.table)):
         code, row = net.table[k, PENALTY], net.table[k]
         if code in (GRADIENT, PROXIMAL):
-            add_penalty(net, k, theta, grad, row[WEIGHT], np.int64(0), row[N_IN])
+            add_penalty(net, k, 1.0, theta, grad, row[WEIGHT], np.int64(0), row[N_IN])
             if code == PROXIMAL:
                 start, end = row[WEIGHT], kernel_end(net, k)
                 penalty_gradient(theta[start:end], grad[start:end], net.options[k, L1_STRENGTH], 0.0)

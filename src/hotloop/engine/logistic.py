@@ -14,23 +14,16 @@ cross-entropy; no power of e has a positive exponent, so no logit overflows.
 import math
 
 from hotloop._jit import kernel, kernel_inline
-from hotloop.engine.coordinate import soft_threshold
 
 __all__ = [
     "binary_gradient",
     "binary_hvp",
     "binary_slopes",
-    "column_bends",
-    "column_slopes",
-    "newton_sweeps",
     "softmax_bend",
     "softmax_gradient",
     "softmax_hvp",
     "softmax_slopes",
 ]
-
-RIDGE = 1e-12
-"""Added to every curvature of `newton_sweeps`, which may be 0: ν of Yuan, Ho and Lin (2012), section 2.2."""
 
 
 @kernel_inline
@@ -197,77 +190,3 @@ def softmax_bend(u, shares, weights):
     """u (n, K) ← s d²ℓ/dz² u, row by row."""
     for i in range(len(u)):
         bend_row(u[i], shares[i], weights[i])
-
-
-# --- coordinate descent -----------------------------------------------------------------------------
-
-
-@kernel
-def column_slopes(columns, slopes, out):
-    """out[k, j] = Σᵢ xᵢⱼ slopes[k, i], for columns (q, n)."""
-    for j in range(len(columns)):
-        for k in range(len(slopes)):
-            out[k, j] = dot(columns[j], slopes[k])
-
-
-@kernel
-def column_bends(columns, curvature, out):
-    """out[k, j] = Σᵢ xᵢⱼ² curvature[k, i]: the diagonal of the Hessian."""
-    for j in range(len(columns)):
-        x = columns[j]
-        for k in range(len(curvature)):
-            c, total = curvature[k], 0.0
-            for i in range(len(x)):
-                total += x[i] * c[i] * x[i]
-            out[k, j] = total
-
-
-@kernel
-def newton_sweeps(columns, gradient, bends, pulls, shares, l1, l2, order, w, moved, means, tol, max_sweeps):
-    """Coordinate descent on the second-order model of the loss around w₀, plus λ₁‖w‖₁ + ½λ₂‖w‖².
-
-    Hessian and u = X (w − w₀) give the model's slope at any w: with the mean movement m = Σₖ pₖ uₖ of a
-    row, it is gradient + Σᵢ xᵢⱼ s pₖ (uₖ − m). So all classes are moved together, for the price of one.
-    With one logit, m = p u and s p (u − m) = s p (1 − p) u: the same formula.
-
-    Parameters
-    ----------
-    columns : ndarray (q, n)
-        Of X, and a column of ones for the intercept.
-    gradient, bends : ndarray (K, q)
-        Of Σ s ℓ at w₀, and the diagonal of its Hessian.
-    pulls, shares : ndarray (K, n)
-        s p and p at w₀.
-    l1, l2 : ndarray (q,)
-        λ₁ and λ₂ of each column.
-    order : ndarray of int64
-        Which coefficients to sweep over, k q + j each.
-    w, moved, means : ndarray (K, q), (K, n), (n,)
-        w, u and m, changed in place; w₀, 0 and 0 at first.
-
-    Returns
-    -------
-    int
-        Sweeps. It ends when no slope was larger than `tol` in one.
-    """
-    q = len(columns)
-    for sweep in range(max_sweeps):
-        steepest = 0.0
-        for at in range(len(order)):
-            k, j = order[at] // q, order[at] % q
-            x, pull, share, u = columns[j], pulls[k], shares[k], moved[k]
-            old, bend = w[k, j], bends[k, j] + l2[j] + RIDGE
-            slope = gradient[k, j] + l2[j] * old
-            for i in range(len(x)):
-                slope += x[i] * pull[i] * (u[i] - means[i])
-            new = soft_threshold(bend * old - slope, l1[j], False) / bend
-            step = new - old
-            if step != 0.0:
-                for i in range(len(x)):
-                    u[i] += step * x[i]
-                    means[i] += step * x[i] * share[i]
-                w[k, j] = new
-                steepest = max(steepest, bend * abs(step))
-        if steepest <= tol:
-            return sweep + 1
-    return max_sweeps

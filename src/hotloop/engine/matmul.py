@@ -72,18 +72,18 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
     tile_rows, tile_cols = tile_shape(out.data)
     if rows == 1 and b.col == 1:
         tile_rows, tile_cols = 1, ROW_VECTORS // VECTORS * tile_cols
-    narrow = rows > 1 and cols <= tile_cols // VECTORS
-    if narrow:
-        tile_rows *= NARROW_ROWS
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
+        # The last 4 of 100 columns, say: a wider tile would mostly compute what does not exist.
+        narrow = rows > 1 and n_cols <= tile_cols // VECTORS
+        height = tile_rows * NARROW_ROWS if narrow else tile_rows
         if b.col == 1:
             source, offset, step = b.data, b.offset + j, b.row
         else:
             _pack(panel, b, j, n_cols, inner, tile_cols)
             source, offset, step = panel, 0, tile_cols
-        for i in range(0, rows, tile_rows):
-            n_rows = min(tile_rows, rows - i)
+        for i in range(0, rows, height):
+            n_rows = min(height, rows - i)
             from_a = a.offset + i * a.row
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j

@@ -77,7 +77,8 @@ EPS, MOMENTUM = 0, 1  # of BATCH_NORM
 RATE = 0  # of DROPOUT
 L1_STRENGTH, L2_STRENGTH = 2, 3
 LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
-OPTIONS = 4
+ROWS = 4  # of the minibatch that the strengths are for; 0 for any
+OPTIONS = 5
 
 # Which kernel beside those of the loop (`engine.operations`).
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = 0, 1, 2, 3, 4
@@ -231,7 +232,7 @@ def bind(
             row[PARTIAL], kernel_rows = kernel_rows, kernel_rows + operation.n_in
             frozen = operation.lr_scale == 0 and term is not None and term.code in HAS_LIMIT
             if term is not None and not frozen:
-                row[PENALTY], numbers[LIMIT:] = term.code, term.options
+                row[PENALTY], numbers[LIMIT:] = term.code, (*term.options, term.rows)
                 terms.append(term.code)
         row[VALUE], size = size, size + _padded(capacity * operation.n_out, dtype)
         row[COLUMN], size = size, size + _padded(COLUMN_VECTORS * operation.n_out, dtype)

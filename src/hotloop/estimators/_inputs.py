@@ -1,4 +1,4 @@
-"""What comes into an estimator, as kernels can read it: no copy where the data allows it."""
+"""What comes into an estimator, as kernels and trainers can read it: no copy where the data allows it."""
 
 import math
 from typing import Any
@@ -7,10 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from hotloop.data.staging import Rows
 from hotloop.engine.perceptron import Samples
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["HOW_TO_READ", "all_classes", "check_classes", "check_start", "samples_of"]
+__all__ = [
+    "HOW_TO_READ",
+    "SparseRows",
+    "all_classes",
+    "check_classes",
+    "check_start",
+    "rows_of",
+    "samples_of",
+]
+
+Array = NDArray[Any]
 
 HOW_TO_READ: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
 """For scikit-learn's `validate_data`: float32 and float64 stay what they are."""
@@ -20,14 +31,42 @@ def samples_of(X: Any, constant: float) -> Samples:
     """A matrix that has been read like that, with a constant for the bias."""
     if not issparse(X):
         return Samples(np.require(np.asarray(X), requirements=["C", "ALIGNED"]), None, None, constant)
-    try:
-        X.check_format(full_check=True)
-    except ValueError as error:  # kernels do not look whether an index lies in the matrix
-        raise InvalidValueError(f"X: not a valid CSR matrix: {error}") from error
+    check_indices(X)
     if not X.has_canonical_format:  # two values in one place: ‖x‖ is that of their sum
         X = X.copy()
         X.sum_duplicates()
     return Samples(X.data, X.indices, X.indptr, constant)
+
+
+class SparseRows(Rows):
+    """A CSR matrix that becomes dense block by block."""
+
+    def __init__(self, matrix: Any):
+        self._matrix = matrix
+        self.shape = matrix.shape
+
+    def __getitem__(self, rows: slice) -> "SparseRows":
+        return SparseRows(self._matrix[rows])
+
+    def stage(self, rows: slice | NDArray[np.int64], out: Array) -> None:
+        """out[:] = the rows, in the dtype of `out`."""
+        self._matrix[rows].astype(out.dtype, copy=False).toarray(out=out)
+
+
+def rows_of(X: Any) -> Any:
+    """What a trainer, an objective or a model can read: the array itself, or CSR as `SparseRows`."""
+    if not issparse(X):
+        return X
+    check_indices(X)
+    return SparseRows(X)
+
+
+def check_indices(X: Any) -> None:
+    """Raise if an index of this CSR matrix lies outside of it: who reads or writes there does not look."""
+    try:
+        X.check_format(full_check=True)
+    except ValueError as error:
+        raise InvalidValueError(f"X: not a valid CSR matrix: {error}") from error
 
 
 def check_classes(y: Any) -> NDArray[Any]:

@@ -12,15 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import expit
 
-from hotloop.engine.logistic import (
-    binary_slopes,
-    column_bends,
-    column_slopes,
-    newton_sweeps,
-    softmax_slopes,
-)
+from hotloop.engine.logistic import binary_slopes, softmax_slopes
+from hotloop.engine.logistic_coordinate import Columns, column_bends, column_slopes, newton_sweeps
 from hotloop.estimators._logistic import (
     MAX_HALVINGS,
     ROUNDING,
@@ -41,26 +37,20 @@ PRECISION = 0.1
 
 
 def by_coordinates(task: Task, start: Array, *, tol: float, max_iter: int) -> Found:
-    """Until no slope of the objective is larger than `tol`; X must be dense."""
+    """Until no slope of the objective is larger than `tol`."""
     return _Descent(task).run(start, tol, max_iter)
 
 
 class _Descent:
-    """The columns of X are centred: the intercept then hardly moves with the coefficients.
-
-    W and b are one matrix (K, p + 1), b the last column, which belongs to a column of ones.
-    """
+    """W and b are one matrix (K, p + 1), b the last column, which belongs to a column of ones."""
 
     def __init__(self, task: Task):
         self.task = task
         n, p = task.X.shape
         q = p + task.fit_intercept
-        self.columns = np.ones((q, n), task.X.dtype)
-        self.columns[:p] = task.X.T
-        self.means = np.zeros(p)
-        if task.fit_intercept:
-            self.means = (task.weights @ task.X).astype(task.X.dtype)
-            self.columns[:p] -= self.means[:, None]
+        self.design: Any
+        self.design, self.means = (_sparse_design if sparse.issparse(task.X) else _dense_design)(task)
+        self.columns = _columns_of(self.design)
         self.l1, self.l2 = np.zeros(q), np.zeros(q)
         self.l1[:p], self.l2[:p] = task.l1, task.l2
         self.slopes = np.empty((n, task.n_logits))
@@ -69,7 +59,7 @@ class _Descent:
     def run(self, start: Array, tol: float, max_iter: int) -> Found:
         """Proximal Newton steps from θ."""
         w = self._centred(start)
-        z = np.ascontiguousarray((w @ self.columns).T)
+        z = np.ascontiguousarray(self.design @ w.T)
         value = self._loss(z) + self._penalty(w)
         first = 0.0
         for n_iter in range(max_iter + 1):
@@ -153,3 +143,31 @@ class _Descent:
         """W (K, p) and b (K, 1), or (K, 0) without an intercept."""
         k, p = self.task.n_logits, len(self.means)
         return theta[: k * p].reshape(k, p), theta[k * p :].reshape(k, -1)
+
+
+def _dense_design(task: Task) -> tuple[Array, Array]:
+    """The centred X and a column of ones (n, q), and the means (p,).
+
+    The intercept then hardly moves with the coefficients.
+    """
+    n, p = task.X.shape
+    columns = np.ones((p + task.fit_intercept, n), task.X.dtype)
+    columns[:p] = task.X.T
+    means = np.zeros(p)
+    if task.fit_intercept:
+        means = (task.weights @ task.X).astype(task.X.dtype)
+        columns[:p] -= means[:, None]
+    return columns.T, means
+
+
+def _sparse_design(task: Task) -> tuple[Any, Array]:
+    """The same in CSC form, but not centred, since that would fill it: the means are 0."""
+    ones = np.ones((task.X.shape[0], int(task.fit_intercept)), task.X.dtype)
+    return sparse.hstack([task.X, sparse.csc_array(ones)], format="csc"), np.zeros(task.X.shape[1])
+
+
+def _columns_of(design: Any) -> Columns:
+    """For the kernels."""
+    if sparse.issparse(design):
+        return Columns(design.data, design.indices, design.indptr)
+    return Columns(design.T, None, None)

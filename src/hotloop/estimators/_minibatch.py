@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from hotloop.callbacks import Callback
+from hotloop.estimators._inputs import rows_of
 from hotloop.layers import Dense
 from hotloop.optimizers import Adam, Optimizer
 from hotloop.penalties import L2
@@ -34,7 +35,7 @@ class MinibatchRegression:
 
     Parameters
     ----------
-    X : array (n, p)
+    X : array or CSR matrix (n, p)
         The first data, which the scale of the targets comes from. Later calls may bring other data.
     Y : array (n, k)
     weights : array (n,) or None
@@ -43,7 +44,7 @@ class MinibatchRegression:
     """
 
     def __init__(
-        self, X: Array, Y: Array, weights: Array | None, *, fit_intercept: bool, alpha: float,
+        self, X: Any, Y: Array, weights: Array | None, *, fit_intercept: bool, alpha: float,
         optimizer: Optimizer | None, batch_size: int | None, seed: int,
     ):  # fmt: skip
         Y = Y.astype(np.float64)
@@ -52,7 +53,7 @@ class MinibatchRegression:
         self._scales = np.where(spread > 0, spread, 1.0)
         layer = Dense(Y.shape[1], kernel_init="zeros", use_bias=fit_intercept)
         dtype = "float32" if X.dtype == np.float32 else "float64"
-        total = len(X) if weights is None else float(weights.sum())
+        total = X.shape[0] if weights is None else float(weights.sum())
         self._trainer = Trainer(
             Sequential([layer], input_dim=X.shape[1], dtype=dtype),
             loss="mse",
@@ -67,7 +68,7 @@ class MinibatchRegression:
         """k."""
         return self._trainer.model.output_dim
 
-    def train(self, X: Array, Y: Array, weights: Array | None, *, epochs: int, tol: float | None) -> int:
+    def train(self, X: Any, Y: Array, weights: Array | None, *, epochs: int, tol: float | None) -> int:
         """Train for at most `epochs`; how many it took.
 
         With a `tol` it stops when the loss, in variances of the targets, has not sunk by `tol` in
@@ -76,7 +77,7 @@ class MinibatchRegression:
         before = self._trainer.epoch
         stop = [] if tol is None else [Plateau(tol * Y.shape[1])]
         scaled = ((Y - self._means) / self._scales).astype(self._trainer.model.dtype)
-        history = self._trainer.fit(X, scaled, epochs=epochs, sample_weight=weights, callbacks=stop)
+        history = self._trainer.fit(rows_of(X), scaled, epochs=epochs, sample_weight=weights, callbacks=stop)
         trouble = None
         if tol is not None and history["loss"][-1] > 2 * Y.shape[1]:  # predicting the means has a loss of k
             trouble = "the coefficients are worse than none; lower the optimizer's rate, or"

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
+from hotloop.estimators._inputs import rows_of
 from hotloop.estimators._logistic import Task
 from hotloop.estimators._minibatch import Plateau
 from hotloop.layers import Dense
@@ -54,7 +56,7 @@ class MinibatchClassification:
         """K."""
         return self._trainer.model.output_dim
 
-    def train(self, X: Array, labels: Array, weights: Array, *, epochs: int, tol: float | None) -> int:
+    def train(self, X: Any, labels: Array, weights: Array, *, epochs: int, tol: float | None) -> int:
         """Train for at most `epochs`; how many it took.
 
         With a `tol` it stops when the objective has not sunk by `tol` in some epochs, and warns if that never
@@ -62,7 +64,7 @@ class MinibatchClassification:
         """
         before = self._trainer.epoch
         stop = [] if tol is None else [Plateau(tol)]
-        history = self._trainer.fit(X, labels, epochs=epochs, sample_weight=weights, callbacks=stop)
+        history = self._trainer.fit(rows_of(X), labels, epochs=epochs, sample_weight=weights, callbacks=stop)
         trouble = None
         if tol is not None and history["loss"][-1] > 2 * np.log(max(2, self.n_logits)):
             trouble = "the coefficients are worse than none; lower the optimizer's rate, or"
@@ -104,7 +106,8 @@ def default_optimizer(task: Task) -> Optimizer:
     """
     if task.l1 == 0:
         return Adam(InverseSqrt(0.01, steps=1000))
-    X = task.X[:SAMPLED_ROWS].astype(np.float64)
-    length = float(np.square(X).sum()) / len(X) + task.fit_intercept
+    X = task.X[:SAMPLED_ROWS]
+    numbers = (X.data if issparse(X) else X).astype(np.float64)
+    length = float(np.square(numbers).sum()) / X.shape[0] + task.fit_intercept
     curvature = length / (4 if task.n_logits == 1 else 2) + task.l2
     return SGD(InverseSqrt(min(1.0, 1 / max(curvature, 1e-30)), steps=1000))

@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hotloop._checks import check_weights
 from hotloop.callbacks import check_callbacks
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
-from hotloop.estimators._mlp_networks import check_parameters, hidden_layers, network, optimizer_of, rows_of
+from hotloop.estimators._inputs import rows_of
+from hotloop.estimators._mlp_networks import check_parameters, hidden_layers, network, optimizer_of
 from hotloop.estimators._mlp_training import Minibatches, Pace, Watch, l2, run_lbfgs
 from hotloop.layers import Dense, Dropout
 from hotloop.losses import Loss

@@ -7,42 +7,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from hotloop._checks import check_choice, check_flag, check_integer, check_number
 from hotloop.activations import ACTIVATIONS
-from hotloop.data.staging import Rows
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.layers import Activation, BatchNorm, Dense, Dropout, Layer
 from hotloop.optimizers import SGD, Adam, Optimizer
 from hotloop.sequential import Sequential
 
-__all__ = ["SparseRows", "check_parameters", "hidden_layers", "network", "optimizer_of", "rows_of"]
+__all__ = ["check_parameters", "hidden_layers", "network", "optimizer_of"]
 
 Array = NDArray[Any]
 
 SOLVERS = ("adam", "lbfgs", "sgd")
 SEEDS = np.iinfo(np.int32).max
-
-
-class SparseRows(Rows):
-    """A CSR matrix that becomes dense block by block."""
-
-    def __init__(self, matrix: Any):
-        self._matrix = matrix
-        self.shape = matrix.shape
-
-    def __getitem__(self, rows: slice) -> "SparseRows":
-        return SparseRows(self._matrix[rows])
-
-    def stage(self, rows: slice | NDArray[np.int64], out: Array) -> None:
-        """out[:] = the rows, in the dtype of `out`."""
-        self._matrix[rows].astype(out.dtype, copy=False).toarray(out=out)
-
-
-def rows_of(X: Any) -> Any:
-    """What a trainer, an objective or a model can read: the array itself, or CSR as `SparseRows`."""
-    return SparseRows(X.tocsr()) if issparse(X) else X
 
 
 def check_parameters(estimator: Any) -> None:

@@ -1,6 +1,5 @@
 """How an MLP learns: a trainer with scikit-learn's order of rows, penalty and stopping rule; and L-BFGS."""
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from hotloop.callbacks import Callback
-from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 from hotloop.objective import Objective
 from hotloop.optimizers import SGD, Optimizer
-from hotloop.penalties import L2
+from hotloop.penalties import L2, PenaltyTerm
 from hotloop.sequential import Sequential
-from hotloop.session import Session
 from hotloop.trainer import Trainer
 
 __all__ = ["Minibatches", "Pace", "Watch", "l2", "run_lbfgs"]
@@ -54,6 +51,17 @@ def l2(alpha: float, weight: float) -> L2 | None:
     return L2(alpha / weight) if alpha and weight > 0 else None
 
 
+@dataclass(frozen=True)
+class _L2OverRows(L2):
+    """L2 of a minibatch of `rows` rows; one of fewer rows has more of it."""
+
+    rows: int = 0
+
+    def term(self) -> PenaltyTerm:
+        """With the rows."""
+        return super().term()._replace(rows=self.rows)
+
+
 class Minibatches(Trainer):
     """A trainer with scikit-learn's order of the rows, and its penalty: α over the rows of a minibatch.
 
@@ -74,13 +82,13 @@ class Minibatches(Trainer):
         self, model: Sequential, *, loss: Loss, optimizer: Optimizer, batch_size: int, n_threads: int | None,
         rng: np.random.RandomState, seed: int, alpha: float, mean_weight: float, pace: Pace,
     ):  # fmt: skip
+        weight = batch_size * mean_weight
         super().__init__(
-            model, loss=loss, optimizer=optimizer, penalty=l2(alpha, batch_size * mean_weight),
-            batch_size=batch_size, n_threads=n_threads, seed=seed,
+            model, loss=loss, optimizer=optimizer, batch_size=batch_size, n_threads=n_threads, seed=seed,
+            penalty=_L2OverRows(alpha / weight, batch_size) if alpha and weight > 0 else None,
         )  # fmt: skip
-        self._rng, self._alpha, self._mean_weight = rng, alpha, mean_weight
+        self._rng = rng
         self._rows = np.empty(0, np.int64)
-        self._tail: tuple[Session, Session] | None = None
         self.epoch, self.step = pace.epochs, pace.steps
         if pace.state is not None:
             self.stepper.state[...] = pace.state
@@ -100,34 +108,6 @@ class Minibatches(Trainer):
         self._rng.shuffle(order)
         self._rows = self._rows[order]
         return self._rows
-
-    def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:
-        rows, size = len(block.weights), session.batch_size
-        tail = rows % size
-        if tail == 0 or not self._alpha:
-            return super()._train_block(session, block, first_row)
-        head = rows - tail
-        sums = []
-        if head:
-            sums.append(super()._train_block(session, self._part(block, 0, head), first_row))
-        rest = self._part(block, head, rows)
-        sums.append(super()._train_block(self._tail_session(session, tail), rest, first_row + head))
-        return np.concatenate(sums)
-
-    def _part(self, block: Block, lo: int, hi: int) -> Block:
-        n_in = self.model.input_dim
-        return Block(block.x[lo * n_in : hi * n_in], block.targets[lo:hi], block.weights[lo:hi])
-
-    def _tail_session(self, session: Session, rows: int) -> Session:
-        """The session, for minibatches of so many rows; made once in a fit."""
-        if self._tail is None or self._tail[0] is not session:
-            penalty = l2(self._alpha, rows * self._mean_weight)
-            smaller = copy.copy(session)
-            smaller.batch_size = rows
-            term = None if penalty is None else penalty.term()
-            smaller.net = self.model.bind(rows, session.team.n_threads, term)
-            self._tail = session, smaller
-        return self._tail[1]
 
 
 class Watch(Callback):

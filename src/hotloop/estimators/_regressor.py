@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hotloop._checks import check_weights
 
-__all__ = ["LinearRegressor"]
+__all__ = ["SPARSE", "LinearRegressor"]
 
 Array = NDArray[Any]
 FLOATS = [np.float64, np.float32]
@@ -69,12 +69,15 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         sample_weight: Any,
         *,
         dtype: Any = FLOATS,
-        sparse: bool = True,
+        sparse: Any = SPARSE,
         reset: bool = True,
     ) -> "Checked":
-        """Data that kernels and solvers may run on. Nothing of X is copied that has a dtype asked for."""
+        """Data that kernels and solvers may run on. Nothing of X is copied that has a dtype asked for.
+
+        `sparse` names the forms of a sparse matrix that may stay what they are, or is False for dense X only.
+        """
         X, y = validate_data(
-            self, X, y, accept_sparse=SPARSE if sparse else False, dtype=dtype, multi_output=True,
+            self, X, y, accept_sparse=sparse, dtype=dtype, multi_output=True,
             y_numeric=True, reset=reset,
         )  # fmt: skip
         of_dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)

@@ -13,7 +13,7 @@ from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.estimators._design import DenseDesign, Prepared, prepare
 from hotloop.estimators._least_squares import Solution, least_squares, nonnegative, ridge
 from hotloop.estimators._minibatch import MinibatchRegression
-from hotloop.estimators._regressor import LinearRegressor
+from hotloop.estimators._regressor import SPARSE, LinearRegressor
 from hotloop.optimizers import Optimizer
 
 __all__ = ["LinearRegression", "Ridge"]
@@ -45,7 +45,8 @@ class _SquaredError(LinearRegressor, ABC):
         ----------
         X : array-like or sparse matrix (n, n_features)
             float32 is computed in float32. A memory map is never copied whole, with ``solver="sgd"`` nor
-            by a well-conditioned closed form with more rows than columns.
+            by a well-conditioned closed form with more rows than columns. Sparse X becomes dense for "sgd"
+            only some minibatches at a time.
         y : array-like (n,) or (n, n_targets)
         sample_weight : array-like (n,) or float, optional
             What each row's squared error counts, at least 0.
@@ -71,7 +72,7 @@ class _SquaredError(LinearRegressor, ABC):
         if self.solver == "sgd":
             epochs = EPOCHS if self.max_iter is None else self.max_iter
             return self._fit_minibatches(X, y, sample_weight, anew=True, epochs=epochs, tol=self.tol)
-        data = self._checked(X, y, sample_weight, sparse=not self.positive)
+        data = self._checked(X, y, sample_weight, sparse=False if self.positive else SPARSE)
         prepared = prepare(data.X, data.Y, data.weights, self.fit_intercept)
         self.__dict__.pop("_minibatches", None)
         coef = self._closed_form(prepared)
@@ -87,8 +88,8 @@ class _SquaredError(LinearRegressor, ABC):
 
         Parameters
         ----------
-        X : array-like (n, n_features)
-            As wide in each call. A memory map is never copied whole.
+        X : array-like or sparse matrix (n, n_features)
+            As wide in each call. A memory map is never copied whole, nor a sparse matrix made dense.
         y : array-like (n,) or (n, n_targets)
             The first call's mean and standard deviation set the scale of training.
         sample_weight : array-like (n,) or float, optional
@@ -112,7 +113,7 @@ class _SquaredError(LinearRegressor, ABC):
     def _fit_minibatches(
         self, X: Any, y: Any, sample_weight: Any, *, anew: bool, epochs: int, tol: float | None
     ) -> Any:
-        X, Y, weights, flat = self._checked(X, y, sample_weight, dtype="numeric", sparse=False, reset=anew)
+        X, Y, weights, flat = self._checked(X, y, sample_weight, dtype="numeric", sparse="csr", reset=anew)
         if anew:
             self._minibatches = MinibatchRegression(
                 X, Y, weights, fit_intercept=self.fit_intercept, alpha=self._one_alpha(),
@@ -148,7 +149,7 @@ class _SquaredError(LinearRegressor, ABC):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.solver != "sgd" and not self.positive
+        tags.input_tags.sparse = not self.positive
         return tags
 
 

@@ -71,10 +71,11 @@ class LogisticRegression(LinearClassifier):
     random_state : int, RandomState or None, optional
         For "sgd": the order of the rows follows from it.
     solver : {"lbfgs", "newton-cg", "coordinate", "sgd"}, default "lbfgs"
-        "lbfgs" and "newton-cg" are for ρ = 0, dense or sparse X; "coordinate" for any ρ, dense X: its
-        coefficients are exactly 0 where they should be. "sgd" trains in minibatches, for any ρ and dense X;
-        it wants features of a scale of about 1. scikit-learn's "newton-cholesky" means "newton-cg"; "sag",
-        "lbfgs"; "saga", "coordinate" or, with ρ = 0, "lbfgs": the coefficients are the same.
+        "lbfgs" and "newton-cg" are for ρ = 0; "coordinate" for any ρ: its coefficients are exactly 0 where
+        they should be. "sgd" trains in minibatches, for any ρ; it wants features of a scale of about 1, and
+        sparse X becomes dense only some minibatches at a time. scikit-learn's "newton-cholesky" means
+        "newton-cg"; "sag", "lbfgs"; "saga", "coordinate" or, with ρ = 0, "lbfgs": the coefficients are the
+        same.
     max_iter : int, default 100
         At most so many steps of the solver. With "sgd" epochs, of which small data need more.
     verbose : int, default 0
@@ -206,7 +207,7 @@ class LogisticRegression(LinearClassifier):
         """
         strength = self._check_parameters()
         solver = self._solver_for(strength)
-        X, y = self._check_data(X, y, solver, reset=True)
+        X, y = self._check_data(X, y, reset=True)
         before = (self.classes_, self._theta()) if self.warm_start and hasattr(self, "coef_") else None
         self.__dict__.pop("_minibatches", None)
         self.classes_ = check_classes(y)
@@ -245,7 +246,7 @@ class LogisticRegression(LinearClassifier):
 
         Parameters
         ----------
-        X : array-like (n, n_features)
+        X : array-like or sparse matrix (n, n_features)
             As wide in each call.
         y : array-like (n,)
             Labels, all among `classes`.
@@ -270,7 +271,7 @@ class LogisticRegression(LinearClassifier):
             raise InvalidValueError(
                 "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
             )
-        X, y = self._check_data(X, y, "sgd", reset=first)
+        X, y = self._check_data(X, y, reset=first)
         self.classes_ = all_classes(y, classes, None if first else self.classes_)
         task, labels, weights = self._task(X, y, sample_weight, strength)
         if first:
@@ -314,9 +315,8 @@ class LogisticRegression(LinearClassifier):
             )
         return solver
 
-    def _check_data(self, X: Any, y: Any, solver: str, *, reset: bool) -> tuple[Any, Array]:
-        how = HOW_TO_READ if solver in ("lbfgs", "newton-cg") else HOW_TO_READ | {"accept_sparse": False}
-        X, y = validate_data(self, X, y, reset=reset, **how)
+    def _check_data(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        X, y = validate_data(self, X, y, reset=reset, **HOW_TO_READ)
         check_classification_targets(y)
         return X, y
 
@@ -386,5 +386,5 @@ class LogisticRegression(LinearClassifier):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.solver in ("lbfgs", "newton-cg", "newton-cholesky", "sag")
+        tags.input_tags.sparse = True
         return tags

@@ -1,13 +1,10 @@
-"""The one place where numba is met: the decorator of all kernels, and their cache on disk.
+"""Compiled code on disk: kept for as long as it fits, and never a reason to fail.
 
-Every kernel gets the same flags (a helper without explicit flags would inherit those of
-whoever compiles it first, numba#7168), releases the GIL, and is compiled on first use.
-
-Compiled code is kept in a folder named after a hash of *all* of hotloop's sources, and of what
-numba compiles with and for. Numba's own cache looks at the file of the function alone, so a caller
-would go stale when a kernel that it calls changes in another file. And where numba fails on a
-damaged or unwritable cache (numba#10434, numba#5566), `KernelCache` recompiles or goes on uncached:
-a cache may save time, it may never break a user.
+It lies in a folder named after a hash of *all* of hotloop's sources, and of what numba compiles with
+and for. Numba's own cache looks at the file of the function alone, so a caller would go stale when a
+kernel that it calls changes in another file. And where numba fails on a damaged or unwritable cache
+(numba#10434, numba#5566), `KernelCache` recompiles or goes on uncached: a cache may save time, it may
+never break a user.
 """
 
 import contextlib
@@ -20,92 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numba import __version__ as numba_version
-from numba import config, njit, typeof, types
-from numba.core import caching, cgutils, codegen
-from numba.core.typing import signature
-from numba.extending import intrinsic, overload
+from numba import config
+from numba.core import caching, codegen
 from tqdm import tqdm
 
 from hotloop.folders import can_write, remove_unused
 
 __all__ = [
-    "COMPILED",
-    "INTRINSICS",
     "TALLY",
-    "THREADS",
+    "EntryFiles",
+    "KernelCache",
     "Tally",
     "cache_folder",
+    "cache_of",
     "cache_root",
-    "cgutils",
-    "intrinsic",
-    "kernel",
-    "kernel_exact",
-    "kernel_in_order",
-    "kernel_inline",
-    "overload",
     "processor",
-    "signature",
-    "typeof",
-    "types",
 ]
-
-COMPILED = not config.DISABLE_JIT
-"""False under NUMBA_DISABLE_JIT=1: kernels are then plain Python."""
-
-INTRINSICS = COMPILED and not config.BOUNDSCHECK
-"""False where the plain-loop twins of the intrinsics run: with the JIT off, or under bounds checks."""
-
-THREADS: int = config.NUMBA_NUM_THREADS
-"""The processors, or what NUMBA_NUM_THREADS says."""
-
-# Sums may be reordered and products fused, which lets loops vectorise; NaN and infinity keep their
-# meaning (plain fastmath=True would break isfinite).
-FLAGS = {"reassoc", "contract", "nsz", "arcp"}
-IN_ORDER = {"contract"}
-"""For the few kernels whose rounding errors cancel only in the written order."""
-EXACT: set[str] = set()
-"""For `kernel_exact`."""
-
-
-def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool = False) -> Any:
-    """Compile `function` in nopython mode, without the GIL, cached on disk.
-
-    `inline` puts it into its callers even where LLVM finds it long.
-    """
-    if not COMPILED:
-        # Compiled loops overflow to inf and divide to NaN silently; so do their plain twins.
-        return np.errstate(all="ignore")(function)
-    # Without numba's runtime, slices are not reference-counted: an atomic add and subtract each, half
-    # of the time of a small step. And a kernel that allocates does not compile.
-    dispatcher = njit(fastmath=flags, error_model="numpy", nogil=True, _nrt=False, forceinline=inline)(
-        function
-    )
-    try:
-        dispatcher._cache = KernelCache(function)
-    except Exception:  # no folder can be written, or numba's cache looks different: go on uncached
-        dispatcher._cache = NoCache()
-    return dispatcher
-
-
-def kernel_in_order(function: Callable[..., Any]) -> Any:
-    """A `kernel` whose sums and products are not reordered."""
-    return kernel(function, IN_ORDER)
-
-
-def kernel_exact(function: Callable[..., Any]) -> Any:
-    """A `kernel` in which each operation rounds by itself.
-
-    For loops over a range that depends on the threads: of a·b + c·d a processor may fuse either
-    product, and the compiler chooses otherwise in the vector part of a loop than in its rest.
-    """
-    return kernel(function, EXACT)
-
-
-def kernel_inline(function: Callable[..., Any]) -> Any:
-    """A `kernel` that becomes part of its callers: for what a loop over rows calls on each."""
-    return kernel(function, inline=True)
 
 
 @dataclass
@@ -164,7 +92,7 @@ def _digest() -> str:
     settings = str(config.OPT), config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE
     made_with = numba_version, sys.implementation.cache_tag, settings, processor()
     digest = hashlib.sha256(repr(made_with).encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -201,7 +129,9 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         return str(self._line)
 
 
-class _CacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class EntryFiles(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    """The files of what Python calls: machine code."""
+
     _locator_classes = (_Locator,)
 
 
@@ -215,10 +145,20 @@ class NoCache(caching.NullCache):  # type: ignore[misc]
         _announce()
 
 
+def cache_of(function: Callable[..., Any], files: type[EntryFiles] = EntryFiles) -> Any:
+    """The cache of the compiled forms of one function."""
+    try:
+        return KernelCache(function, files)
+    except Exception:  # no folder can be written, or numba's cache looks different: go on uncached
+        return NoCache()
+
+
 class KernelCache(caching.FunctionCache):  # type: ignore[misc]
     """Numba's cache of one function, except that its failures cost only time."""
 
-    _impl_class = _CacheImpl
+    def __init__(self, function: Callable[..., Any], files: type[EntryFiles]):
+        self._impl_class = files
+        super().__init__(function)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function for `sig`, or None if it is not there or cannot be read."""

@@ -1,0 +1,89 @@
+"""The one place where numba is met: the decorator of all kernels.
+
+Every kernel gets the same flags (a helper without explicit flags would inherit those of
+whoever compiles it first, numba#7168), releases the GIL, and is compiled on first use: what Python
+calls as a whole (`parts`), kept on disk (`cache`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import config, typeof, types
+from numba.core import cgutils
+from numba.core.typing import signature
+from numba.extending import intrinsic, overload
+
+from hotloop._jit.cache import TALLY, Tally, cache_folder, cache_root, processor
+from hotloop._jit.parts import dispatcher
+
+__all__ = [
+    "COMPILED",
+    "INTRINSICS",
+    "TALLY",
+    "THREADS",
+    "Tally",
+    "cache_folder",
+    "cache_root",
+    "cgutils",
+    "intrinsic",
+    "kernel",
+    "kernel_exact",
+    "kernel_in_order",
+    "kernel_inline",
+    "overload",
+    "processor",
+    "signature",
+    "typeof",
+    "types",
+]
+
+COMPILED = not config.DISABLE_JIT
+"""False under NUMBA_DISABLE_JIT=1: kernels are then plain Python."""
+
+INTRINSICS = COMPILED and not config.BOUNDSCHECK
+"""False where the plain-loop twins of the intrinsics run: with the JIT off, or under bounds checks."""
+
+THREADS: int = config.NUMBA_NUM_THREADS
+"""The processors, or what NUMBA_NUM_THREADS says."""
+
+# Sums may be reordered and products fused, which lets loops vectorise; NaN and infinity keep their
+# meaning (plain fastmath=True would break isfinite).
+FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+IN_ORDER = {"contract"}
+"""For the few kernels whose rounding errors cancel only in the written order."""
+EXACT: set[str] = set()
+"""For `kernel_exact`."""
+
+
+def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool = False) -> Any:
+    """Compile `function` in nopython mode, without the GIL, cached on disk.
+
+    `inline` puts it into its callers even where LLVM finds it long.
+    """
+    if not COMPILED:
+        # Compiled loops overflow to inf and divide to NaN silently; so do their plain twins.
+        return np.errstate(all="ignore")(function)
+    # Without numba's runtime, slices are not reference-counted: an atomic add and subtract each, half
+    # of the time of a small step. And a kernel that allocates does not compile.
+    options = {"fastmath": flags, "error_model": "numpy", "nogil": True, "_nrt": False, "forceinline": inline}
+    return dispatcher(function, {"no_cfunc_wrapper": True, **options})
+
+
+def kernel_in_order(function: Callable[..., Any]) -> Any:
+    """A `kernel` whose sums and products are not reordered."""
+    return kernel(function, IN_ORDER)
+
+
+def kernel_exact(function: Callable[..., Any]) -> Any:
+    """A `kernel` in which each operation rounds by itself.
+
+    For loops over a range that depends on the threads: of a·b + c·d a processor may fuse either
+    product, and the compiler chooses otherwise in the vector part of a loop than in its rest.
+    """
+    return kernel(function, EXACT)
+
+
+def kernel_inline(function: Callable[..., Any]) -> Any:
+    """A `kernel` that becomes part of its callers: for what a loop over rows calls on each."""
+    return kernel(function, inline=True)

@@ -1,0 +1,139 @@
+"""What Python calls is compiled as a whole; the kernels it calls are its parts.
+
+Numba turns each function into machine code of its own, with wrappers for Python, before its first
+caller is compiled; the caller gets that optimised code, and LLVM optimises it once more at each level
+of calls. Of a training loop of eighty kernels that is two thirds of the time. Here a kernel called by a
+kernel stops half-way, as a `Part` that is linked into its callers. Only what Python (or
+`engine.address`) calls goes the whole way, with all its parts, once.
+"""
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba import njit
+from numba.core import compiler, registry, sigutils, typing
+from numba.core.codegen import JITCodeLibrary
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
+
+from hotloop._jit.cache import EntryFiles, cache_of
+
+__all__ = ["dispatcher"]
+
+
+def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """What compiles `function` for each set of types that it is called with."""
+    try:
+        return _Kernel(function, {"nopython": True, "boundscheck": None, **options})
+    except Exception:  # numba has changed within: its own way takes longer, and does the same
+        made = njit(**options)(function)
+        made._cache = cache_of(function)
+        return made
+
+
+class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
+    """Numba's dispatcher, except that it hands parts to other kernels."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
+        super().__init__(function, targetoptions=options)
+        self._cache = cache_of(function)
+        self._part_cache = cache_of(function, _PartFiles)
+        self._part_compiler = _PartCompiler(
+            function, self.targetdescr, options, self.locals, compiler.Compiler
+        )
+        self.parts: dict[tuple[Any, ...], tuple[object, Any]] = {}
+        """Types of the arguments → the key that numba knows a part by, and what was compiled."""
+
+    def compile(self, sig: Any) -> Any:
+        """The machine code for `sig`."""
+        with _no_garbage_collection():
+            return super().compile(sig)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What typing the call of another kernel needs; the part is there from then on."""
+        python_signature, args = self.fold_argument_types(args, kws)
+        self._part(tuple(args))
+        name, signatures = self.py_func.__name__, [part.signature for _, part in self.parts.values()]
+        template = typing.make_concrete_template(f"CallTemplate({name})", name, signatures)
+        return template, python_signature, args, {}
+
+    def get_overload(self, sig: Any) -> object:
+        """The key of the part for `sig`."""
+        args, _ = sigutils.normalize_signature(sig)
+        return self.parts[tuple(args)][0]
+
+    def _part(self, args: tuple[Any, ...]) -> None:
+        if args in self.parts:
+            return
+        part = self._part_cache.load_overload(args, self.targetctx)
+        if part is None:
+            part = self._part_compiler.compile(args, None)
+            self._part_cache.save_overload(args, part)
+        key = object()
+        self.targetctx.insert_user_function(key, part.fndesc, [part.library])
+        self.parts[args] = key, part
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Python's collector finds little while numba compiles, and looks for it a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _PartCompiler(_FunctionCompiler):  # type: ignore[misc]
+    """Compiles up to LLVM's intermediate form."""
+
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+        context = self.targetdescr.target_context
+        return compiler.compile_extra(
+            self.targetdescr.typing_context, context, self.py_func, args, return_type, flags, self.locals,
+            library=_Part(context.codegen(), self.py_func.__qualname__), pipeline_class=self.pipeline_class,
+        )  # fmt: skip
+
+
+class _Part(JITCodeLibrary):  # type: ignore[misc]
+    """A function and the parts that it calls, each still to be optimised.
+
+    (Numba gives each function an environment for Python objects. That of a part is never filled in: no
+    kernel has Python objects.)
+    """
+
+    def finalize(self) -> None:
+        """Link the parts that it calls, and stop there."""
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _PartFiles(EntryFiles):
+    """The files of parts: LLVM's bitcode."""
+
+    def get_filename_base(self, fullname: str, abiflags: str) -> str:
+        """Beside those of the same function as Python calls it."""
+        return str(super().get_filename_base(fullname, abiflags)) + ".part"
+
+    def reduce(self, result: Any) -> Any:
+        """What is kept."""
+        result.library._ensure_finalized()
+        result.fndesc.typemap = result.fndesc.calltypes = None
+        return result.library.name, result.library._final_module.as_bitcode(), result.fndesc, result.signature
+
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        """The part again; of a compile result, what a caller asks for."""
+        name, bitcode, fndesc, signature = payload
+        part = _Part(target_context.codegen(), name)
+        part._final_module = llvm.parse_bitcode(bitcode)
+        part._finalized = True
+        return compiler.compile_result(library=part, fndesc=fndesc, signature=signature)
