@@ -21,3 +21,4 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def pytest_configure(config):
     config.addinivalue_line("markers", "kernels: also run with the JIT off, and with bounds checks on")
     config.addinivalue_line("markers", "torch: held to PyTorch, where it is installed")
+    config.addinivalue_line("markers", "campaign: tries much at random; HOTLOOP_CAMPAIGN=full for all of it")

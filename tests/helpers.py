@@ -1,9 +1,11 @@
 """What the tests of the public face share: slow NumPy twins, small data, and what an error must look like."""
 
 import contextlib
+import gc
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import hotloop as hl
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.loop import Update
+from hotloop.engine.team import GIVEN_UP, Team
 
 SOURCE = Path(hl.__file__).parent  # of the package, wherever it is installed
 ROOT = Path(__file__).parents[1]  # of the repository, or of the sdist
@@ -189,6 +192,29 @@ LAYOUTS = {  # the same numbers, held in other ways: function of (C-ordered floa
     "memory map of uint8": lambda X, path: as_memory_map(X.astype(np.uint8), path),
     "list": lambda X, path: X.tolist(),
 }
+
+
+def within(seconds, function, *args):
+    """``function(*args)``; a deadlock fails, and its threads are let go."""
+    found = {}
+
+    def target():
+        try:
+            found["value"] = function(*args)
+        except BaseException as error:
+            found["error"] = error
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        for team in [thing for thing in gc.get_objects() if type(thing) is Team]:
+            team._sync[GIVEN_UP] = 1
+        thread.join(10)
+        pytest.fail(f"not back after {seconds} s: the threads wait for each other")
+    if "error" in found:
+        raise found["error"]
+    return found["value"]
 
 
 def python(code, *, timeout=60, **options):

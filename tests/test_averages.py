@@ -184,6 +184,7 @@ WRONG = {
     "epochs or steps": (lambda: hl.SWA(epochs=-1), ValueError),
     "epochs or steps ": (lambda: hl.SWA(steps=1.5), TypeError),
     "every": (lambda: hl.SWA(steps=1, every=0), ValueError),
+    "every ": (lambda: hl.SWA(steps=1, every=2**53), ValueError),
     "average": (lambda: trainer_of(0.9), TypeError),
     "average ": (lambda: trainer_of(hl.EMA), TypeError),
 }

@@ -325,6 +325,7 @@ HUGE = {
     ),
     "units beyond int64": changed_layer(units=10**30),
     "input_dim": changed(input_dim=10**12),
+    "units times a list": changed(input_dim=[None], layers=[ARCHITECTURE["layers"][0] | {"units": 10**8}]),
     "two layers": changed(layers=[ARCHITECTURE["layers"][0] | {"units": 10**9}] * 2),
 }
 

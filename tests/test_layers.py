@@ -793,6 +793,16 @@ def test_no_penalty_moves_what_is_frozen(penalty):
 
 
 @compiled_only
+def test_a_scale_may_be_a_whole_number_of_any_size():
+    X, y, _ = data(30)
+    model = build([hl.Dense(4, "tanh", lr_scale=2**64), hl.Dense(2)])
+    hl.Trainer(model, loss="mse", optimizer=hl.SGD(2.0**-64)).fit(X, y, epochs=1)
+    other = build([hl.Dense(4, "tanh", lr_scale=2.0**64), hl.Dense(2)])
+    hl.Trainer(other, loss="mse", optimizer=hl.SGD(2.0**-64)).fit(X, y, epochs=1)
+    np.testing.assert_array_equal(model.theta, other.theta)
+
+
+@compiled_only
 def test_frozen_layers_keep_their_running_statistics_moving():
     X, y, _ = data(30)
     model = build([hl.BatchNorm(lr_scale=0), hl.Dense(2)])

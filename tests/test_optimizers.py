@@ -366,6 +366,7 @@ def test_zero_rate_keeps_theta_but_not_the_memory():
         (lambda: hl.ScheduleFreeSGD(-1.0), InvalidValueError, "lr"),
         (lambda: hl.ScheduleFreeSGD(momentum=1.0), InvalidValueError, "momentum"),
         (lambda: hl.ScheduleFreeSGD(weight_decay=-1), InvalidValueError, "weight_decay"),
+        (lambda: hl.ScheduleFreeSGD(warmup_steps=2**53), InvalidValueError, "warmup_steps"),
         (lambda: hl.ScheduleFreeSGD(warmup_steps=-1), InvalidValueError, "warmup_steps"),
         (lambda: hl.ScheduleFreeSGD(warmup_steps=2.5), InvalidTypeError, "warmup_steps"),
         (lambda: hl.ScheduleFreeSGD(r=-0.5), InvalidValueError, "r"),

@@ -143,7 +143,8 @@ def put(**values):
 @pytest.mark.parametrize(
     "edit",
     [
-        put(epoch=-1), put(epoch="4"), put(step=None), put(batch_size=0), put(seed=-1), put(n_threads="all"),
+        put(epoch=-1), put(epoch="4"), put(step=None), put(step=2**63),
+        put(epoch=10**400), put(batch_size=0), put(seed=-1), put(n_threads="all"),
         put(loss={"type": "os.system"}), put(loss={"type": "MSE", "more": 1}), put(loss=3), put(loss={}),
         put(optimizer={"type": "Cosine", "lr": 1, "steps": 3}), put(optimizer={"type": "SGD", "lr": "fast"}),
         put(optimizer={"type": ["SGD"]}), put(optimizer={"type": "SGD", "lr": {"type": "MSE"}}),

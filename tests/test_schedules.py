@@ -124,6 +124,7 @@ def test_training_follows_the_schedule():
         (lambda: hl.Constant(-1), InvalidValueError, "lr"),
         (lambda: hl.Cosine(LR, 0), InvalidValueError, "steps"),
         (lambda: hl.Cosine(LR, 1.5), InvalidTypeError, "steps"),
+        (lambda: hl.Cosine(LR, 10**400), InvalidValueError, "steps"),
         (lambda: hl.Cosine(LR, T, end=-1), InvalidValueError, "end"),
         (lambda: hl.CosineRestarts(LR, T, factor=0.5), InvalidValueError, "factor"),
         (lambda: hl.Exponential(LR, 0.0), InvalidValueError, "gamma"),

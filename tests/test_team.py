@@ -1,6 +1,5 @@
 """Threads: shares of a range, the barrier, and the same bits for any number of them."""
 
-import gc
 import threading
 import time
 
@@ -11,37 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hotloop as hl
+from helpers import within
 from hotloop._jit import COMPILED
-from hotloop.engine.team import GIVEN_UP, SYNC_SIZE, Team, barrier, check_threads, share
+from hotloop.engine.team import SYNC_SIZE, Team, barrier, check_threads, share
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 pytestmark = pytest.mark.kernels
 
 threads_only = pytest.mark.skipif(not COMPILED, reason="in plain Python every team is one thread")
 LINE = 16  # int64 numbers, so that counters of two threads share no cache line
-
-
-def within(seconds, function, *args):
-    """``function(*args)``; a deadlock fails, and its threads are let go."""
-    found = {}
-
-    def target():
-        try:
-            found["value"] = function(*args)
-        except BaseException as error:
-            found["error"] = error
-
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        for team in [thing for thing in gc.get_objects() if type(thing) is Team]:
-            team._sync[GIVEN_UP] = 1
-        thread.join(10)
-        pytest.fail(f"not back after {seconds} s: the threads wait for each other")
-    if "error" in found:
-        raise found["error"]
-    return found["value"]
 
 
 @given(n=st.integers(0, 5000), grain=st.integers(1, 70), n_threads=st.integers(1, 20))

@@ -556,8 +556,8 @@ class Interrupting(hl.Callback):
                 signal.raise_signal(signal.SIGINT)
 
 
-def test_the_first_ctrl_c_leaves_whole_epochs_in_the_history(ctrl_c):
-    """784 numbers a row: an epoch of 6000 rows has several blocks."""
+def test_the_first_ctrl_c_leaves_whole_epochs_in_the_history(ctrl_c, monkeypatch):
+    monkeypatch.setattr("hotloop.session.BLOCK_SECONDS", 1e-6)  # an epoch has many blocks
     X, y = np.zeros((6000, 784), np.float32), np.zeros(6000, int)
     trainer = trainer_of(model=net(784, 3, dtype="float32"))
     with pytest.warns(UserWarning, match="training was interrupted; 2 epochs are complete$"):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
+    "COUNTABLE",
     "check_array",
     "check_choice",
     "check_class_weight",
@@ -31,6 +32,9 @@ __all__ = [
     "check_weights",
     "n_columns",
 ]
+
+COUNTABLE = 2**53
+"""Whole numbers below it are exact in float64, in which schedules and averages count steps."""
 
 CHUNK_BYTES = 1 << 22
 """Data is looked at in pieces of this size: a memory map is never in memory whole."""
@@ -53,12 +57,14 @@ def check_number(value: Any, name: str, *, low: float = -math.inf, below: float 
     return number
 
 
-def check_integer(value: Any, name: str, *, low: int) -> int:
-    """`value` as an int, if it is a whole number of at least `low`."""
+def check_integer(value: Any, name: str, *, low: int, below: int | None = None) -> int:
+    """`value` as an int, if it is a whole number with low <= value < below; None for no limit."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise InvalidTypeError(f"{name}: expected a whole number, got {value!r}")
     if value < low:
         raise InvalidValueError(f"{name}: must be at least {low}, got {value!r}")
+    if below is not None and int(value) >= below:
+        raise InvalidValueError(f"{name}: must be below {below}, got {value!r}")
     return int(value)
 
 

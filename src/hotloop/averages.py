@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_integer, check_number
+from hotloop._checks import COUNTABLE, check_integer, check_number
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = ["AVERAGES", "EMA", "SWA", "Average"]
@@ -104,8 +104,10 @@ class SWA(Average):
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise InvalidValueError("epochs, steps: give exactly one of them, for example hl.SWA(epochs=5)")
-        check_integer(self.epochs if self.steps is None else self.steps, "epochs or steps", low=0)
-        check_integer(self.every, "every", low=1)
+        check_integer(
+            self.epochs if self.steps is None else self.steps, "epochs or steps", low=0, below=COUNTABLE
+        )
+        check_integer(self.every, "every", low=1, below=COUNTABLE)
 
     def rates(self, steps: NDArray[np.int64], steps_per_epoch: int) -> NDArray[np.float64]:
         """1, ½, ⅓, … at the times when θ is taken, else 0."""

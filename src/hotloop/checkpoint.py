@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hotloop._checks import check_integer, check_number
+from hotloop._checks import COUNTABLE, check_integer, check_number
 from hotloop.averages import AVERAGES
 from hotloop.files import read_tensors, write_tensors
 from hotloop.history import History
@@ -63,8 +63,8 @@ def read_trainer(kind: "type[Trainer]", path: Path) -> "Trainer":
                 optimizer=spec_from_dict(entry["optimizer"], OPTIMIZER_TYPES),
                 **arguments,
             )
-            trainer.epoch = check_integer(entry["epoch"], "epoch", low=0)
-            trainer.step = check_integer(entry["step"], "step", low=0)
+            trainer.epoch = check_integer(entry["epoch"], "epoch", low=0, below=COUNTABLE)
+            trainer.step = check_integer(entry["step"], "step", low=0, below=COUNTABLE)
             trainer.lr_factor = check_number(entry["lr_factor"], "lr_factor", low=0.0)
             trainer.history = History.from_columns(entry["history"], entry["stopped_by"])
         vectors = _vectors(trainer)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.engine.loop import Block, predict_block
-from hotloop.engine.table import N_OUT, Mode, Net
+from hotloop.engine.table import N_IN, N_OUT, Mode, Net
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss
 
@@ -26,6 +26,7 @@ def with_own_loss(
     outputs = np.empty((n, n_out), theta.dtype)
     # The running statistics must follow the minibatch once, in the loop: here a copy does.
     trial = tuple(net._replace(running=net.running.copy()))
-    x = block.x.reshape(n, -1)
+    x = block.x.reshape(-1, int(net.table[0, N_IN]))
+    x = x[block.rows] if len(block.rows) else x
     team.run(predict_block, trial, theta, x, batch_size, tuple(mode), False, outputs)
     return block._replace(targets=loss.rows(outputs, block.targets))

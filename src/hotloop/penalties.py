@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_flag, check_integer, check_number
+from hotloop._checks import COUNTABLE, check_flag, check_integer, check_number
 from hotloop._jit import kernel, kernel_exact
 from hotloop.errors import InvalidTypeError
 
@@ -230,7 +230,7 @@ class L0(Penalty):
     code: ClassVar[int] = L0_CODE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", check_integer(self.k, "k", low=1))
+        object.__setattr__(self, "k", check_integer(self.k, "k", low=1, below=COUNTABLE))
 
     def options(self) -> tuple[float, float]:
         """(k, 0)."""

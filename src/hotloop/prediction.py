@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop.data.staging import BLOCK_BYTES, Rows, stage_rows
+from hotloop.data.staging import BLOCK_BYTES, Rows, in_place, stage_rows
 from hotloop.engine.loop import predict_block
 from hotloop.engine.table import PREDICTION
 from hotloop.engine.team import SYNC_SIZE, Team
@@ -33,18 +33,23 @@ PREDICTING = tuple(PREDICTION)
 
 
 def outputs_of(model: "Sequential", features: NDArray[Any] | Rows, n_threads: int) -> NDArray[Any]:
-    """Outputs (n, output_dim) for checked rows, staged block by block."""
+    """Outputs (n, output_dim) for checked rows, block by block: as they lie, or staged."""
     n = len(features)
     n_threads = min(n_threads, -(-n // ROWS_A_THREAD))
     out = np.empty((n, model.output_dim), model.dtype)
     net = model.net_of_thread(BATCH, n_threads)
     rows = min(n, max(BATCH, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize)))
-    block = np.empty((rows, model.input_dim), model.dtype)
+    there = in_place(features, model.dtype)
+    block = np.empty((rows if there is None else 0, model.input_dim), model.dtype)
     with Team(n_threads) as team:
         for first in range(0, n, rows):
-            x, part = block[: min(rows, n - first)], out[first : first + rows]
-            stage_rows(features, slice(first, first + len(x)), x, model.uint8_scale)
-            team.run(predict_block, net, model.theta, x, BATCH, PREDICTING, False, part)
+            which = slice(first, min(first + rows, n))
+            if there is None:
+                x = block[: which.stop - first]
+                stage_rows(features, which, x, model.uint8_scale)
+            else:
+                x = there[which]
+            team.run(predict_block, net, model.theta, x, BATCH, PREDICTING, False, out[which])
     return out
 
 

@@ -236,12 +236,15 @@ class Sequential:
         last = [layer for layer in self.layers if not isinstance(layer, Dropout)] or [self.layers[0]]
         return getattr(last[-1], "activation", getattr(last[-1], "name", "identity"))
 
-    def bind(self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None) -> Net:
+    def bind(
+        self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None, gathers: bool = False
+    ) -> Net:
         """The network's table and fresh memory for batches of `capacity` rows, for the kernels.
 
-        `penalty` is on the kernels whose layers have none. The running statistics are the model's own.
+        `penalty` is on the kernels whose layers have none. The running statistics are the model's own. With
+        `gathers` the loop may be told which rows of the data to take.
         """
-        return link(bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty))
+        return link(bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty, gathers))
 
     def bind_inputs(self, capacity: int) -> Net:
         """`bind` for one thread, with a first row that is the identity: so the inputs have deltas, too."""
@@ -406,7 +409,7 @@ class Sequential:
         architecture = file.metadata_json("architecture")
         with file.complaints("its architecture is not one of hotloop's"):
             layers = [layer_from_dict(entry) for entry in architecture.pop("layers")]
-            operations = plan(layers, architecture["input_dim"])
+            operations = plan(layers, check_integer(architecture["input_dim"], "input_dim", low=1))
             shapes = {parameter.name: parameter.shape for parameter, _ in theta_offsets(operations)}
             shapes |= {buffer.name: (buffer.size,) for buffer, _ in buffer_offsets(operations)}
             dtype = check_dtype(architecture["dtype"], "dtype")

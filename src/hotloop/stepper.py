@@ -54,7 +54,7 @@ class Stepper:
         self.last_rate = float("nan")
         """The learning rate of the last step that was tried, of layers with ``lr_scale=1``."""
         self._model, self._recipe = model, recipe
-        self._plans = Plans(np.array(model.rate_groups), recipe.average)
+        self._plans = Plans(np.array(model.rate_groups, np.float64), recipe.average)
         self._nuclear = [
             (name, layer, penalty)
             for name, layer, penalty in model.penalties(recipe.penalty)
@@ -84,10 +84,10 @@ class Stepper:
         """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
         return self._average
 
-    def bind(self, capacity: int, n_threads: int) -> Net:
+    def bind(self, capacity: int, n_threads: int, gathers: bool) -> Net:
         """The network with the penalties of this training, for minibatches of up to `capacity` rows."""
         penalty = self._recipe.penalty
-        return self._model.bind(capacity, n_threads, None if penalty is None else penalty.term())
+        return self._model.bind(capacity, n_threads, None if penalty is None else penalty.term(), gathers)
 
     def nuclear_value(self) -> float:
         """The value of the penalties that the compiled loop does not see."""
@@ -231,4 +231,5 @@ class Stepper:
 
 
 def _rows(block: Block, lo: int, hi: int, n_in: int) -> Block:
-    return Block(block.x[lo * n_in : hi * n_in], block.targets[lo:hi], block.weights[lo:hi])
+    x = block.x if len(block.rows) else block.x[lo * n_in : hi * n_in]
+    return Block(x, block.rows[lo:hi], block.targets[lo:hi], block.weights[lo:hi])

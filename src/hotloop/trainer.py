@@ -276,7 +276,8 @@ class Trainer:
         self.columns = self._names_of_columns(validation is not None, watched)
 
         with Team(self.n_threads) as team:
-            net = self.stepper.bind(batch_size, team.n_threads)
+            gathers = shuffle and samples.flat is not None
+            net = self.stepper.bind(batch_size, team.n_threads, gathers)
             session = Session(self.model, net, samples, batch_size, team)
             self.stepper.compile(session.net, session.block)
             if validation is not None:

@@ -12,10 +12,22 @@ from hotloop._checks import check_features, check_weights
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
-__all__ = ["BLOCK_BYTES", "Rows", "Samples", "check_rows", "check_samples", "column_statistics", "stage_rows"]
+__all__ = [
+    "BLOCK_BYTES",
+    "Rows",
+    "Samples",
+    "check_rows",
+    "check_samples",
+    "column_statistics",
+    "in_place",
+    "stage_rows",
+]
 
 BLOCK_BYTES = 1 << 22
 """About how large a block is: they then stay in the second or third cache."""
+
+NO_ROWS = np.empty(0, np.int64)
+"""For a block whose rows lie one after the other."""
 
 
 class Rows(ABC):
@@ -48,6 +60,8 @@ class Samples:
         uint8 features are multiplied by it.
     given_targets : array
         The targets as the user gave them.
+    flat : ndarray (n * n_in,), or None
+        The features, where kernels can read them as they lie.
     """
 
     features: NDArray[Any] | Rows
@@ -55,6 +69,7 @@ class Samples:
     weights: NDArray[Any] | None
     scale: float
     given_targets: NDArray[Any]
+    flat: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -67,26 +82,34 @@ class Samples:
     def first(self, n: int) -> "Samples":
         """The first `n` of them."""
         weights = None if self.weights is None else self.weights[:n]
-        return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n])
+        flat = None if self.flat is None else self.flat[: n * self.features.shape[1]]
+        return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n], flat)
 
     def row_bytes(self, dtype: np.dtype[Any]) -> int:
-        """What a staged row takes."""
-        return int((self.features.shape[1] + self.targets.shape[1] + 1) * dtype.itemsize)
+        """What a row of a block takes."""
+        beside = (self.targets.shape[1] + 1) * dtype.itemsize
+        return int(beside + (8 if self.flat is not None else self.features.shape[1] * dtype.itemsize))
 
     def empty_block(self, rows: int, dtype: np.dtype[Any]) -> Block:
         """Room for `rows` rows."""
         return Block(
-            x=np.empty(rows * self.features.shape[1], dtype),
+            x=np.empty(rows * self.features.shape[1], dtype) if self.flat is None else self.flat,
+            rows=NO_ROWS,
             targets=np.empty((rows, self.targets.shape[1]), dtype),
             weights=np.ones(rows, dtype),
         )
 
     def fill(self, block: Block, rows: slice | NDArray[np.int64]) -> Block:
-        """Copy `rows` into `block`; returns the part of it that they fill."""
+        """Copy `rows` into `block`, or say where they lie; returns the part of it that they fill."""
         n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        n_in = self.features.shape[1]
-        part = Block(block.x[: n * n_in], block.targets[:n], block.weights[:n])
-        stage_rows(self.features, rows, part.x.reshape(n, n_in), self.scale)
+        x, which, n_in = block.x[: n * self.features.shape[1]], NO_ROWS, self.features.shape[1]
+        if self.flat is None:
+            stage_rows(self.features, rows, x.reshape(n, n_in), self.scale)
+        elif isinstance(rows, slice):
+            x = self.flat[rows.start * n_in : rows.stop * n_in]
+        else:
+            x, which = self.flat, rows
+        part = Block(x, which, block.targets[:n], block.weights[:n])
         stage_rows(self.targets, rows, part.targets)
         if self.weights is not None:
             stage_rows(self.weights, rows, part.weights.reshape(-1, 1))
@@ -113,7 +136,34 @@ def check_samples(
     if of_class is not None:
         product = of_class if weights is None else of_class * weights
         weights = check_weights(product, "class_weight, times the sample weights", n, dtype)
-    return Samples(features, targets, weights, scale, np.asarray(y))
+    there = in_place(features, dtype)
+    flat = None if there is None else there.reshape(-1)
+    return Samples(features, targets, weights, scale, np.asarray(y), flat)
+
+
+def in_place(features: NDArray[Any] | Rows, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """The features in their own memory, if they are as kernels read them."""
+    if isinstance(features, Rows) or features.dtype != dtype:
+        return None
+    if not (features.dtype.isnative and features.flags.c_contiguous and features.flags.aligned):
+        return None
+    return _Writable(features).as_array()
+
+
+class _Writable:
+    """An array in the memory of another that may be read-only: to numba that would be another type.
+
+    No kernel writes to features.
+    """
+
+    def __init__(self, array: NDArray[Any]):
+        self._array = array
+        where, _ = array.__array_interface__["data"]
+        self.__array_interface__ = array.__array_interface__ | {"data": (where, False)}
+
+    def as_array(self) -> NDArray[Any]:
+        """The array; it keeps the other alive."""
+        return np.asarray(self)
 
 
 def stage_rows(

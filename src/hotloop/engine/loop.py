@@ -13,6 +13,7 @@ from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.address import call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.descent import add_gradient, descend, penalty_sum
+from hotloop.engine.gather import gather
 from hotloop.engine.network import backward, forward, loss_rows
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import LIMITS, N_IN, N_OUT, VALUE, Mode, Net
@@ -43,9 +44,10 @@ AVERAGE_GRAIN = 1024
 
 
 class Block(NamedTuple):
-    """Staged rows: some whole minibatches, contiguous, in the dtype of θ."""
+    """Some whole minibatches, contiguous, in the dtype of θ."""
 
-    x: NDArray[Any]  # (rows * features,)
+    x: NDArray[Any]  # (rows * features,), or all there are, if `rows` says which to take
+    rows: NDArray[np.int64]  # (rows,), or empty
     targets: NDArray[Any]  # (rows, 1) classes, or (rows, outputs)
     weights: NDArray[Any]  # (rows,)
 
@@ -83,7 +85,11 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         first = step * batch_size
         last = min(first + batch_size, rows)
         n = last - first
-        x = block.x[first * n_in : last * n_in]
+        if len(block.rows):
+            gather(net, block.x, block.rows[first:last], crew)
+            x = net.work[net.inputs : net.inputs + n * n_in]
+        else:
+            x = block.x[first * n_in : last * n_in]
         targets, weights = block.targets[first:last], block.weights[first:last]
         weight = 0.0
         for i in range(n):

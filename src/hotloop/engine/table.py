@@ -157,6 +157,7 @@ class Net(NamedTuple):
     zeros: int  # offset into work of as many zeros as the widest row
     panels: int  # offset into work of the threads' panels
     panel_size: int  # numbers in one thread's panel
+    inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
     penalised: int  # 1 where a kernel has a penalty with a gradient
     limited: int  # 1 where a kernel has a limit to keep after each step
 
@@ -206,9 +207,12 @@ def rate_groups(operations: list[Operation]) -> list[float]:
 
 def bind(
     operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any],
-    running: NDArray[Any], penalty: PenaltyTerm | None = None,
+    running: NDArray[Any], penalty: PenaltyTerm | None = None, gathers: bool = False,
 ) -> Net:  # fmt: skip
-    """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none."""
+    """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none.
+
+    With `gathers` it has room for the inputs of a minibatch.
+    """
     offset_of = {id(parameter): offset for parameter, offset in theta_offsets(operations)}
     running_offset_of = {id(buffer): offset for buffer, offset in buffer_offsets(operations)}
     groups = rate_groups(operations)
@@ -247,6 +251,7 @@ def bind(
     inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
     panel_size = _padded(min(inner, MOST_TERMS) * PANEL_COLUMNS, dtype)
     panels, size = size, size + n_threads * panel_size
+    inputs, size = size, size + _padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
         table=table,
@@ -261,6 +266,7 @@ def bind(
         zeros=zeros,
         panels=panels,
         panel_size=panel_size,
+        inputs=inputs,
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
     )

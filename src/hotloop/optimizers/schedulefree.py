@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_integer, check_number
+from hotloop._checks import COUNTABLE, check_integer, check_number
 from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.mathfun import reciprocal
 from hotloop.optimizers.base import Optimizer, check_betas
@@ -38,7 +38,7 @@ class ScheduleFree(Optimizer, ABC):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.weight_decay, "weight_decay", low=0.0)
-        check_integer(self.warmup_steps, "warmup_steps", low=0)
+        check_integer(self.warmup_steps, "warmup_steps", low=0, below=COUNTABLE)
         check_number(self.r, "r", low=0.0)
         check_number(self.weight_lr_power, "weight_lr_power", low=0.0)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_integer, check_number
+from hotloop._checks import COUNTABLE, check_integer, check_number
 from hotloop.errors import InvalidValueError
 
 __all__ = ["Schedule", "ScheduleFunction", "Timed", "cosine", "resolve"]
@@ -101,7 +101,7 @@ class Timed(Schedule):
             got = "neither" if self.steps is None else f"steps={self.steps!r} and epochs={self.epochs!r}"
             raise InvalidValueError(f"steps: give either steps or epochs, got {got}")
         if self.steps is not None:
-            check_integer(self.steps, "steps", low=self.least)
+            check_integer(self.steps, "steps", low=self.least, below=COUNTABLE)
         elif check_number(self.epochs, "epochs", low=0.0) == 0:
             raise InvalidValueError("epochs: must be above 0, got 0; a fraction such as 0.5 is allowed")
 
