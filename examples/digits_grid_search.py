@@ -1,9 +1,14 @@
-"""Let a grid search choose the penalty, the size and the dropout of a network that reads digits.
+"""A grid search over networks that read digits
+============================================
+
+Let a grid search choose the penalty, the size and the dropout of a network that reads digits.
 
 scikit-learn comes with 1,797 small images of handwritten digits. A third of them is put aside and sees no
 choice; on the rest three-fold cross-validation compares 32 networks, each behind a scaler that is fitted
 to the same folds as the network. The picture shows what the search saw, and what the chosen network does
 with the images put aside: how often it takes one digit for another, and which images these are.
+
+To run it::
 
     python examples/digits_grid_search.py
     python examples/digits_grid_search.py --folds 5
@@ -33,7 +38,7 @@ GRID = {
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("digits_grid_search.png"))

@@ -1,10 +1,15 @@
-"""Look at the curvature of a network of 100,000 weights while it learns to read digits.
+"""The Hessian's spectrum while a network learns
+=============================================
+
+Look at the curvature of a network of 100,000 weights while it learns to read digits.
 
 Its Hessian H has ten billion entries, but products Hv are enough (notes/000, section 2.3.2). From random
 vectors Lanczos' method tells how the eigenvalues are spread, and it finds the largest. Nearly all are close
 to 0; some, about as many as there are classes, stand out (Sagun et al. 2017, Empirical analysis of the
 Hessian of over-parametrized neural networks). The notes' minimum ratio is the share of positive ones: at the
 start the loss bends down along nearly as many directions as up, at the end along hardly any.
+
+To run it::
 
     python examples/hessian_spectrum.py           # 784-126-10 on 1,000 images
     python examples/hessian_spectrum.py --full    # on 10,000 images, with more probes: some minutes
@@ -26,7 +31,7 @@ FLAT = 0.01
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="more images and more probes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -97,7 +102,7 @@ def draw_ends(axes, densities, losses):
         places, [-d.nodes.min() for d in densities], "s-", color="#D55E00", label="smallest λ, its size"
     )
     axes.set_xticks(places, EPOCHS)
-    axes.set(xlabel="epochs")
+    axes.set(xlabel="epochs", title="the loss, and both ends of the spectrum")
     axes.grid(alpha=0.3)
     axes.legend()
 

@@ -1,10 +1,15 @@
-"""Fit a curve with a small network: Levenberg-Marquardt beside L-BFGS and Adam.
+"""Levenberg-Marquardt beside L-BFGS and Adam
+==========================================
+
+Fit a curve with a small network: Levenberg-Marquardt beside L-BFGS and Adam.
 
 With a few dozen weights the whole Gauss-Newton matrix 2JᵀJ/n costs little, and it is nearly the Hessian where
 the residuals are small (Madsen, Nielsen & Tingleff 2004, section 3.2). So each step knows how the loss bends
 in all directions at once. That is what it takes: the valleys that such networks lie in are millions of times
 longer than wide. Adam, which knows one number a weight, is fast at the beginning, and then creeps.
 docs/minimizers.md compares more methods.
+
+To run it::
 
     python examples/levenberg_marquardt.py
     python examples/levenberg_marquardt.py --units 12 --seconds 10
@@ -38,7 +43,7 @@ def curve(x):
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--units", type=int, default=8, help="of the hidden layer")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each method and start")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,10 +1,15 @@
-"""Logistic regression next to a perceptron, where no line parts the classes.
+"""Logistic regression next to a perceptron
+========================================
+
+Logistic regression next to a perceptron, where no line parts the classes.
 
 The perceptron only knows right and wrong: on classes that overlap it makes mistakes for ever, and where its
 line stands depends on which sample came last. Logistic regression minimises a smooth, convex loss with a
 single minimum (notes/003), so its line stays, and its outputs are probabilities: of the samples it gives
 70 %, about 70 % are of that class. The picture shows the lines, their errors on new data, and how nearly
 that last claim holds.
+
+To run it::
 
     python examples/logistic_regression.py
     python examples/logistic_regression.py --distance 3 --rows 1000
@@ -23,7 +28,7 @@ BINS = np.linspace(0, 1, 11)
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=300)
     parser.add_argument("--distance", type=float, default=2.0, help="between the means, in deviations")
     parser.add_argument("--seed", type=int, default=0)
@@ -69,7 +74,7 @@ def draw(path, X, y, model, lines, errors, error, best, calibrated):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5), layout="constrained")
     grid = np.linspace(-4, 4, 200)
     field = model.predict_proba(np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2))[:, 1]
     shown = left.contourf(grid, grid, field.reshape(200, 200), np.linspace(0, 1, 11), cmap="RdBu", alpha=0.45)
@@ -82,7 +87,7 @@ def draw(path, X, y, model, lines, errors, error, best, calibrated):
     draw_line(left, *model.coef_[0], *model.intercept_, color="C2", lw=2.5, label="logistic regression")
     left.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x₁", ylabel="x₂", aspect="equal")
     left.set_title("one line stays, the other wanders")
-    left.legend(loc="lower left", fontsize="small")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize="small")
 
     middle.plot(np.arange(1, EPOCHS + 1), 100 * errors, "o-", ms=3, color="black", label="perceptron")
     middle.axhline(100 * error, color="C2", lw=2.5, label="logistic regression")

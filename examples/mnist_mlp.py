@@ -1,7 +1,12 @@
-"""Train a multi-layer perceptron on MNIST, or on digits that hotloop draws where MNIST is not at hand.
+"""A multi-layer perceptron reads MNIST
+====================================
+
+Train a multi-layer perceptron on MNIST, or on digits that hotloop draws where MNIST is not at hand.
 
 Prints the test accuracy, the time and the rows a second, and saves one picture: the curves of loss
 and accuracy beside the most confident mistakes.
+
+To run it::
 
     python examples/mnist_mlp.py                       # 784-128-10, Adam, ten epochs
     python examples/mnist_mlp.py --hidden 256 128 --epochs 20 --threads 2
@@ -25,7 +30,7 @@ OPTIMIZERS = {  # class, default learning rate, options
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--hidden", type=int, nargs="*", default=[128], metavar="UNITS")

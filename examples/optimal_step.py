@@ -1,10 +1,15 @@
-"""How long a step should be: fixed lengths, too short, good and too long, beside the best one.
+"""How long a step should be
+=========================
+
+How long a step should be: fixed lengths, too short, good and too long, beside the best one.
 
 A straight line through points far from x = 0 is a narrow valley in slope and offset: what one adds the other
 can take away. In it gradient descent zigzags. The best length of each step, gᵀg / gᵀHg (notes/004), needs no
 tuning, and zigzags too: a step that goes as low as it can ends at right angles to the next. What it gains
 depends on the condition κ of H. Each step leaves at most the share ((κ − 1)/(κ + 1))² of what L is above its
 minimum L* (Kantorovich; Nocedal & Wright, theorem 3.3), and from the worst start it leaves all of that.
+
+To run it::
 
     python examples/optimal_step.py
     python examples/optimal_step.py --center 3    # farther away: a narrower valley
@@ -26,7 +31,7 @@ COLORS = {"too short": "C0", "good": "C2", "too long": "C3", "best": "C1"}
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--center", type=float, default=1.5, help="mean of x, whose deviation is 1")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)

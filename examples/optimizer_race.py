@@ -1,10 +1,15 @@
-"""Let five optimizers race down a curved valley, and off a saddle.
+"""Five optimizers race
+====================
+
+Let five optimizers race down a curved valley, and off a saddle.
 
 A network whose input is always 1 puts out its two weights, so with a loss of one's own they move on any
 surface. Each row of the data adds a tilt of its own to it, and the tilts cancel in the mean: who takes all
 rows at once sees the surface itself, who takes one row a step sees it with noise (notes/001). In the valley
 noise is a nuisance, and momentum and adapted rates pay. On the ridge that leads to the saddle nothing pulls
 aside: gradient descent ends in the saddle, and the noise lets all the others leave it.
+
+To run it::
 
     python examples/optimizer_race.py
     python examples/optimizer_race.py --animation race.gif                     # in the valley
@@ -71,7 +76,7 @@ SURFACES = {
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0, help="of the tilts and of the order of the rows")
     parser.add_argument("--picture", type=Path, default=Path("optimizer_race.png"))

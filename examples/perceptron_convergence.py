@@ -1,9 +1,14 @@
-"""Watch the perceptron converge, and hold its mistakes against the bound of the convergence theorem.
+"""The perceptron, and the bound on its mistakes
+=============================================
+
+Watch the perceptron converge, and hold its mistakes against the bound of the convergence theorem.
 
 If a hyperplane separates two classes with margin γ, and no sample is longer than R, the perceptron
 makes at most (R/γ)² mistakes (Novikoff, 1962; notes/003, section 2.3). The picture shows the line that
 was found, the mistakes of each epoch until one has none, and how mistakes and bound grow when the
 gap between the classes closes.
+
+To run it::
 
     python examples/perceptron_convergence.py
     python examples/perceptron_convergence.py --gap 0.05 --rows 1000
@@ -23,7 +28,7 @@ ORDERS = 20
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--gap", type=float, default=0.1, help="distance of both classes from the true line")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,7 @@
-"""See where Newton's method ends: in minima, saddles and a maximum alike, as they all have gradient 0.
+"""Where Newton's method ends
+==========================
+
+See where Newton's method ends: in minima, saddles and a maximum alike, as they all have gradient 0.
 
 The smallest network with a saddle is ŷ = w₁ w₂ x (notes/000, section 2.3.2); a small penalty leaves it two
 minima, and the saddle between them, at 0. Newton's step −H⁻¹g goes to where the gradient would be 0 if the
@@ -6,6 +9,8 @@ loss were quadratic, upwards if need be, and here into the saddle. Gradient desc
 −(H + λI)⁻¹g, with λ as large as needed, only ever go down, and from the saddle itself an eigenvector of
 a negative eigenvalue leads away. Himmelblau's function has critical points of all kinds: its maps show by
 color where each method ends from where it starts.
+
+To run it::
 
     python examples/saddle_and_newton.py
     python examples/saddle_and_newton.py --grid 201    # finer maps: some minutes
@@ -28,7 +33,7 @@ METHODS = {"newton": "Newton", "damped_newton": "damped Newton", "gradient_desce
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--grid", type=int, default=51, help="starts along each side of a map")
     parser.add_argument("--picture", type=Path, default=Path("saddle_and_newton.png"))
     return parser.parse_args()

@@ -1,4 +1,7 @@
-"""Build a curve from one hidden layer by hand, and let training build it, too.
+"""A curve from one hidden layer
+=============================
+
+Build a curve from one hidden layer by hand, and let training build it, too.
 
 A sum of steps is a staircase, so a hidden layer of steps comes as near to any continuous curve as you like:
 with k steps the largest error falls like 1/k, where the curve's slope is bounded. If each step takes its
@@ -6,6 +9,8 @@ time, as the ramps of notes/000 (section 2.1.2) do, the very same θ joins point
 lines, and on smooth curves the error falls like 1/k². Cybenko, "Approximation by superpositions of a
 sigmoidal function" (1989), has the theorem. What it does not say is how to find θ: training starts from
 sigmoids at random places, and moves them to where the curve bends.
+
+To run it::
 
     python examples/universal_approximation.py
     python examples/universal_approximation.py --steps 10000 --seed 3
@@ -31,7 +36,7 @@ def curve(x):
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=3000, help="of training, on all points at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("universal_approximation.png"))

@@ -1,9 +1,14 @@
-"""Choose the strength of a penalty by cross-validation, and see what too little and too much of it do.
+"""Choosing a penalty by cross-validation
+======================================
+
+Choose the strength of a penalty by cross-validation, and see what too little and too much of it do.
 
 A curve of 25 cubic pieces can follow every wiggle of forty noisy points. Ridge regression adds λ‖w‖² to the
 squared errors (notes/001; notes/002). With a small λ it learns the noise: the error is small on the data it
 was fitted to, and large on the rest. With a large λ it learns next to nothing: both errors are large.
 In between, the data that each fold leaves out choose λ.
+
+To run it::
 
     python examples/validation_curve.py
     python examples/validation_curve.py --rows 400  # with much data there is little to overfit
@@ -29,7 +34,7 @@ NEW_X = np.linspace(0, 1, 2001)[:, None]
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--noise", type=float, default=0.3, help="standard deviation")
     parser.add_argument("--seed", type=int, default=3)

@@ -53,7 +53,7 @@ class Callback:
         """After a block of steps, some tens a second: keep it short. How steps come in blocks may vary."""
 
     def on_epoch_end(self, trainer: "Trainer", epoch: int, logs: Mapping[str, float]) -> None:
-        """After epoch `epoch`; `logs` has its "loss", and, where they apply, "accuracy" and "val_…"."""
+        """After epoch `epoch`; `logs` has its "loss", and, where they apply, "accuracy" and ``"val_…"``."""
 
     def on_fit_end(self, trainer: "Trainer") -> None:
         """After the last epoch, also after Ctrl-C; not after an error."""

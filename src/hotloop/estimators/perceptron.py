@@ -70,7 +70,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         Columns of the training data, and their names if they had any.
     n_iter_ : int
         Epochs; one-vs-rest, of the class that took most.
-    n_mistakes_ : ndarray of shape (n_iter_,)
+    n_mistakes_ : ndarray (epochs,)
         Mistakes of each epoch; one-vs-rest, of all separators together.
     n_updates_ : int
         Mistakes in all: as often were weights changed.
