@@ -472,7 +472,7 @@ def test_blocks_end_inside_their_epoch(monkeypatch):
         def on_block_end(self, trainer):
             calls.append(f"block {trainer.step}")
 
-    monkeypatch.setattr("hotloop.session.BLOCK_BYTES", 5 * 20 * 8 * 3)  # a row: its number, target, weight
+    monkeypatch.setattr("hotloop.session.BLOCK_BYTES", 5 * 20 * 8 * 6)
     trainer_of().fit(X, Y, epochs=2, callbacks=Order(calls))
     blocks = [[call for call in calls if "block" in call]]
     assert blocks[0][-1] == "block 20"

@@ -339,7 +339,7 @@ def test_threads_and_blocks_change_nothing(penalty, dtype, monkeypatch):
     np.testing.assert_array_equal(other.model.theta, whole.model.theta)
     assert dict(other.history) == dict(whole.history)
     monkeypatch.undo()
-    row = 8 * (1 + 1 + 1)  # its number, target, weight
+    row = 8 * (4 + 1 + 1)
     for steps in (2, 3):
         monkeypatch.setattr("hotloop.session.BLOCK_BYTES", steps * 16 * row)
         np.testing.assert_array_equal(trained().model.theta, whole.model.theta)
@@ -453,7 +453,7 @@ def test_the_proximal_step_is_due_after_every_so_many_steps(every, monkeypatch):
         plain(self, w, rate)
 
     monkeypatch.setattr(hl.Nuclear, "shrink", shrink)
-    monkeypatch.setattr("hotloop.session.BLOCK_BYTES", 2 * 25 * 8 * 3)  # blocks of two steps
+    monkeypatch.setattr("hotloop.session.BLOCK_BYTES", 2 * 25 * 8 * 6)  # blocks of two steps
     for _ in range(2):
         trainer.fit(X, Y, epochs=4)  # three steps each
     due = [range(first, first + every) for first in range(0, 24 - every + 1, every)]

@@ -30,6 +30,8 @@ from helpers import (
     row_losses,
     values,
 )
+from hotloop.data.staging import WIDE
+from hotloop.engine.fetch import STRIP
 from hotloop.errors import DivergenceError
 from hotloop.losses import LOSSES
 
@@ -247,10 +249,11 @@ def test_threads_change_nothing(n_threads, optimizer):
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
-def test_layouts_change_nothing(layout, shuffle, tmp_path):
-    X = np.random.default_rng(0).integers(0, 5, (203, 4)).astype(np.float32)
+@pytest.mark.parametrize("width", [4, WIDE, 3 * STRIP + 1])
+def test_layouts_change_nothing(layout, shuffle, width, tmp_path):
+    X = np.random.default_rng(0).integers(0, 5, (203, width)).astype(np.float32)
     y = DATA["softmax_cross_entropy"][1]
-    plain, other = (trainer_of(model=net(4, 8, 3, dtype="float32")) for _ in range(2))
+    plain, other = (trainer_of(model=net(width, 8, 3, dtype="float32")) for _ in range(2))
     plain.fit(X, y, epochs=2, shuffle=shuffle)
     other.fit(layout(X, tmp_path / "X"), y, epochs=2, shuffle=shuffle)
     np.testing.assert_array_equal(other.model.theta, plain.model.theta)

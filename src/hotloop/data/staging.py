@@ -26,6 +26,9 @@ __all__ = [
 BLOCK_BYTES = 1 << 22
 """About how large a block is: they then stay in the second or third cache."""
 
+WIDE = 64
+"""Features from which on rows are read where they lie: NumPy gathers many short ones in less time."""
+
 NO_ROWS = np.empty(0, np.int64)
 """For a block whose rows lie one after the other."""
 
@@ -61,7 +64,7 @@ class Samples:
     given_targets : array
         The targets as the user gave them.
     flat : ndarray (n * n_in,), or None
-        The features, where kernels can read them as they lie.
+        The features, where the loop reads them as they lie.
     """
 
     features: NDArray[Any] | Rows
@@ -136,7 +139,7 @@ def check_samples(
     if of_class is not None:
         product = of_class if weights is None else of_class * weights
         weights = check_weights(product, "class_weight, times the sample weights", n, dtype)
-    there = in_place(features, dtype)
+    there = in_place(features, dtype) if n_in >= WIDE else None
     flat = None if there is None else there.reshape(-1)
     return Samples(features, targets, weights, scale, np.asarray(y), flat)
 

@@ -5,7 +5,7 @@ minibatches ahead they would be written to the third or to memory, and read from
 """
 
 from hotloop._jit import kernel
-from hotloop.engine.fetch import fetch
+from hotloop.engine.fetch import STRIP, fetch
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import N_IN
 from hotloop.engine.team import share
@@ -15,12 +15,15 @@ __all__ = ["gather"]
 
 
 @kernel
-def gather(net, x, rows, crew):
-    """Copy this thread's share of `rows` of the data `x` (flat) to where the network expects its inputs."""
-    n_in = net.table[0, N_IN]
+def gather(net, block, first, last, crew):
+    """Copy this thread's share of rows first:last of the block to where the network has its inputs."""
+    n_in, rows = net.table[0, N_IN], block.rows
     grain, _ = tile_shape(net.work)
-    lo, hi = share(len(rows), grain, crew.tid, crew.n_threads)
+    lo, hi = share(last - first, grain, crew.tid, crew.n_threads)
     for i in range(lo, hi):
-        fetch(x, rows[min(i + 1, len(rows) - 1)] * n_in)
-        start, to = rows[i] * n_in, net.inputs + i * n_in
-        copy(x[start : start + n_in], net.work[to : to + n_in])
+        start, to = rows[first + i] * n_in, net.inputs + i * n_in
+        following = rows[min(first + i + 1, len(rows) - 1)] * n_in
+        for k in range(0, n_in, STRIP):
+            fetch(block.x, following + k)
+            end = min(k + STRIP, n_in)
+            copy(block.x[start + k : start + end], net.work[to + k : to + end])

@@ -86,7 +86,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         last = min(first + batch_size, rows)
         n = last - first
         if len(block.rows):
-            gather(net, block.x, block.rows[first:last], crew)
+            gather(net, block, first, last, crew)
             x = net.work[net.inputs : net.inputs + n * n_in]
         else:
             x = block.x[first * n_in : last * n_in]
