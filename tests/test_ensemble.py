@@ -137,11 +137,26 @@ def test_it_works_with_scikit_learn_s_tools():
         ({"n_estimators": 0}, ValueError, "n_estimators"),
         ({"n_estimators": 2.0}, TypeError, "n_estimators"),
         ({"estimator": KNeighborsRegressor()}, ValueError, "estimator"),
+        ({"estimator": hl.LogisticRegression()}, ValueError, "estimator"),
+        ({"estimator": hl.Ridge}, TypeError, "estimator"),
+        ({"estimator": 3}, TypeError, "estimator"),
     ],
 )
 def test_parameters_are_checked(options, error, name):
     with refuses(error, name):
         hl.SeedEnsembleRegressor(**options).fit(*values())
+
+
+def test_classifiers_are_checked():
+    X = values()[0][:6]
+    with refuses(ValueError, "estimator"):
+        hl.SeedEnsembleClassifier(hl.Ridge()).fit(X, [0, 1] * 3)
+    tree = hl.SeedEnsembleClassifier(DecisionTreeClassifier(), 2)
+    with refuses(ValueError, "y"):
+        tree.fit(X, [[0, 1], [1, 2], [2, 0]] * 2)
+    tree.fit(X, [[0, 1], [1, 1], [1, 0]] * 2)
+    with refuses(ValueError, "estimator"):
+        tree.predict(X)
 
 
 def test_return_std_is_a_flag():

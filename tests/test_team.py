@@ -157,7 +157,8 @@ def test_a_failure_of_another_thread_is_raised():
 def test_number_of_threads_is_checked():
     assert check_threads(3) == 3
     assert check_threads(None) >= 1
-    for bad in (0, -1):
+    assert check_threads(1024) == 1024
+    for bad in (0, -1, 1025, 10**6):
         with pytest.raises(InvalidValueError, match=r"^n_threads:"):
             check_threads(bad)
     for bad in (1.0, "2", True):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_integer, check_number
-from hotloop.analysis.density import quadrature
+from hotloop.analysis.density import check_quadrature, quadrature
 from hotloop.analysis.functions import Differentiable
 from hotloop.analysis.operators import Curvature
 from hotloop.analysis.probes import Estimate, estimate
@@ -144,6 +144,7 @@ def critical_point(
     tol = check_number(tol, "tol", low=0.0)
     dense, k = check_method(method, curvature.size), check_integer(k, "k", low=1)
     eigenvalue_tol = check_zero(eigenvalue_tol, dense)
+    n_probes, n_steps, seed = check_quadrature(n_probes, n_steps, seed)
     value, gradient = objective.value_and_gradient(curvature.theta)
     norm = float(np.linalg.norm(gradient.astype(np.float64)))
     if dense:

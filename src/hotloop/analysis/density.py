@@ -14,7 +14,7 @@ from hotloop.analysis.operators import Curvature
 from hotloop.analysis.probes import Estimate, estimate, random_signs
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["SpectralDensity", "quadrature", "spectral_density"]
+__all__ = ["SpectralDensity", "check_quadrature", "quadrature", "spectral_density"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -147,13 +147,18 @@ def spectral_density(
     return SpectralDensity(grid, bells @ weights.ravel() / len(nodes), width, nodes, weights)
 
 
+def check_quadrature(n_probes: int, n_steps: int, seed: int) -> tuple[int, int, int]:
+    """What `quadrature` takes beside the curvature."""
+    n_probes = check_integer(n_probes, "n_probes", low=2)
+    return n_probes, check_integer(n_steps, "n_steps", low=1), check_integer(seed, "seed", low=0)
+
+
 def quadrature(
     curvature: Curvature, n_probes: int, n_steps: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Nodes and weights (n_probes, up to n_steps) from vectors of random signs."""
-    n_probes = check_integer(n_probes, "n_probes", low=2)
-    n_steps = check_integer(n_steps, "n_steps", low=1)
-    rng = np.random.default_rng(check_integer(seed, "seed", low=0))
+    n_probes, n_steps, seed = check_quadrature(n_probes, n_steps, seed)
+    rng = np.random.default_rng(seed)
     nodes = np.zeros((n_probes, min(n_steps, curvature.size)))
     weights = np.zeros_like(nodes)
     for probe in range(n_probes):  # one by one: the vectors of all would take n_probes times the memory

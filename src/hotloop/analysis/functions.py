@@ -89,16 +89,15 @@ class Function:
     ):
         for given, name in ((value, "value"), (gradient, "gradient"), (hessian, "hessian"), (hvp, "hvp")):
             optional = name != "value" and given is None
-            if not (
-                callable(given) or optional or (given == DIFFERENCES and name in ("gradient", "hessian"))
-            ):
+            differences = isinstance(given, str) and given == DIFFERENCES and name in ("gradient", "hessian")
+            if not (callable(given) or optional or differences):
                 raise InvalidTypeError(f"{name}: expected a function of θ, got {given!r}")
         self.size = check_integer(size, "size", low=1)
         self._value, self._gradient, self._hessian, self._hvp = value, gradient, hessian, hvp
 
     def value(self, theta: Any) -> float:
         """The function at θ, array-like (size,)."""
-        return float(self._value(self._point(theta)))
+        return float(self._shaped(self._value(self._point(theta)), (), "value"))
 
     def gradient(self, theta: Any) -> NDArray[Any]:
         """Its gradient, shape (size,)."""
@@ -145,12 +144,18 @@ class Function:
         return check_vector(theta, "theta", self.size, self.dtype).astype(self.dtype)
 
     def _shaped(self, found: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
-        array: NDArray[Any] = np.asarray(found, self.dtype)
+        try:
+            array = np.asarray(found)
+            if array.dtype.kind == "O":  # fractions and the like; not None, which NumPy takes for NaN
+                array = np.asarray(np.frompyfunc(float, 1, 1)(array), self.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidTypeError(f"{name}: must return real numbers, returned {found!r}") from error
+        if array.dtype.kind not in "biuf":
+            raise InvalidTypeError(f"{name}: must return real numbers, returned {found!r}")
         if array.shape != shape:
-            raise InvalidValueError(
-                f"{name}: must return an array of shape {shape} here, got shape {array.shape}"
-            )
-        return array
+            what = f"an array of shape {shape}" if shape else "a number"
+            raise InvalidValueError(f"{name}: must return {what} here, returned shape {array.shape}")
+        return array.astype(self.dtype)
 
 
 def check_objective(objective: Any, name: str = "objective") -> Differentiable:

@@ -29,6 +29,9 @@ ARRIVED, ROUND, GIVEN_UP, SYNC_SIZE = 0, 16, 32, 48
 SPINS = 2000
 """Looks at the round before the processor is yielded: some microseconds, the length of a short wait."""
 LIMIT = "NUMBA_NUM_THREADS"
+TOO_MANY = 1025
+"""From so many threads on, the number is taken for a mistake: to start some thousands takes minutes, or ends
+the process. It is not counted in this machine's processors, so a checkpoint loads anywhere."""
 
 
 class Crew(NamedTuple):
@@ -46,7 +49,7 @@ def check_threads(n_threads: int | None) -> int:
     processes, to their share of the processors; its worker threads have one processor each.
     """
     if n_threads is not None:
-        return check_integer(n_threads, "n_threads", low=1)
+        return check_integer(n_threads, "n_threads", low=1, below=TOO_MANY)
     if _is_worker() and not (_is_main() and LIMIT in os.environ):
         return 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from hotloop.estimators._inputs import HOW_TO_READ
+from hotloop.estimators._inputs import HOW_TO_READ, read
 
 __all__ = ["LinearClassifier"]
 
@@ -43,7 +43,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             If X has another width than in `fit`, or is not numeric and finite.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **HOW_TO_READ)
+        X = read(self, X, reset=False, **HOW_TO_READ)
         product = X @ self.coef_.T
         scores = np.asarray(product.toarray() if sparse.issparse(product) else product) + self.intercept_
         return scores[:, 0] if scores.shape[1] == 1 else scores

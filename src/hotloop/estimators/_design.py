@@ -186,8 +186,6 @@ class Prepared(NamedTuple):
 def prepare(X: Any, Y: Array, weights: Array | None, fit_intercept: bool) -> Prepared:
     """Centre and scale `X` (n, p), dense or sparse, and `Y` (n, k), of the same dtype."""
     dtype = X.dtype
-    if sparse.issparse(X) and X.format in ("csr", "csc", "bsr"):
-        X.check_format(full_check=True)  # the first product would read wherever wrong indices point
     roots = None if weights is None else np.sqrt(weights).astype(dtype, copy=False)
     x_means, y_means = np.zeros(X.shape[1], dtype), np.zeros(Y.shape[1], dtype)
     if fit_intercept:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.utils.validation import validate_data
 
 from hotloop.data.staging import Rows
 from hotloop.engine.perceptron import Samples
@@ -17,6 +18,7 @@ __all__ = [
     "all_classes",
     "check_classes",
     "check_start",
+    "read",
     "rows_of",
     "samples_of",
 ]
@@ -27,11 +29,24 @@ HOW_TO_READ: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.
 """For scikit-learn's `validate_data`: float32 and float64 stay what they are."""
 
 
+def read(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
+    """scikit-learn's `validate_data`, which returns X, or X and y, after a look at the indices of sparse X.
+
+    SciPy builds a matrix whose indices lie outside of it, and whoever converts or multiplies it, SciPy too,
+    reads and writes there.
+    """
+    if issparse(X) and X.format in ("csr", "csc", "bsr"):
+        try:
+            X.check_format(full_check=True)
+        except ValueError as error:
+            raise InvalidValueError(f"X: not a valid {X.format.upper()} matrix: {error}") from error
+    return validate_data(estimator, X, *y, **options)
+
+
 def samples_of(X: Any, constant: float) -> Samples:
     """A matrix that has been read like that, with a constant for the bias."""
     if not issparse(X):
         return Samples(np.require(np.asarray(X), requirements=["C", "ALIGNED"]), None, None, constant)
-    check_indices(X)
     if not X.has_canonical_format:  # two values in one place: ‖x‖ is that of their sum
         X = X.copy()
         X.sum_duplicates()
@@ -55,18 +70,7 @@ class SparseRows(Rows):
 
 def rows_of(X: Any) -> Any:
     """What a trainer, an objective or a model can read: the array itself, or CSR as `SparseRows`."""
-    if not issparse(X):
-        return X
-    check_indices(X)
-    return SparseRows(X)
-
-
-def check_indices(X: Any) -> None:
-    """Raise if an index of this CSR matrix lies outside of it: who reads or writes there does not look."""
-    try:
-        X.check_format(full_check=True)
-    except ValueError as error:
-        raise InvalidValueError(f"X: not a valid CSR matrix: {error}") from error
+    return SparseRows(X) if issparse(X) else X
 
 
 def check_classes(y: Any) -> NDArray[Any]:

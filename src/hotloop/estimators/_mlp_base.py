@@ -15,12 +15,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from hotloop._checks import check_weights
 from hotloop.callbacks import check_callbacks
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
-from hotloop.estimators._inputs import rows_of
+from hotloop.estimators._inputs import read, rows_of
 from hotloop.estimators._mlp_networks import check_parameters, hidden_layers, network, optimizer_of
 from hotloop.estimators._mlp_training import Minibatches, Pace, Watch, l2, run_lbfgs
 from hotloop.layers import Dense, Dropout
@@ -285,7 +285,7 @@ class MLP(BaseEstimator, ABC):
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **HOW_TO_READ)
+        X = read(self, X, reset=False, **HOW_TO_READ)
         return self._model.predict(rows_of(X), n_threads=self.n_threads)
 
     def _weights(self, weights: Any, n: int) -> Array | None:

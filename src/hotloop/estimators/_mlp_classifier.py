@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from hotloop.errors import InvalidValueError
+from hotloop.estimators._inputs import read
 from hotloop.estimators._mlp_base import HOW_TO_READ, MLP, Task, trains_in_minibatches
 from hotloop.estimators._mlp_heads import Labels, labels_of
 
@@ -283,7 +283,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self._labels.log_probabilities(outputs, self._loss)
 
     def _read(self, X: Any, y: Any, weights: Any, *, reset: bool, grows: bool) -> Task:
-        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **HOW_TO_READ)
+        X, y = read(self, X, y, multi_output=True, reset=reset, **HOW_TO_READ)
         announced = getattr(self, "_announced", None)
         y, labels = labels_of(y, announced if announced is not None else None if reset else self.classes_)
         found = labels.classes if labels.kind == "multilabel" else np.unique(y)

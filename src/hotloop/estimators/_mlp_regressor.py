@@ -9,10 +9,10 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from hotloop._checks import check_number
 from hotloop.errors import InvalidValueError
+from hotloop.estimators._inputs import read
 from hotloop.estimators._mlp_base import HOW_TO_READ, MLP, Task, trains_in_minibatches
 from hotloop.estimators._mlp_heads import RegressionHead
 from hotloop.losses import GaussianNLL
@@ -260,7 +260,7 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
         return mean - reach, mean + reach
 
     def _read(self, X: Any, y: Any, weights: Any, *, reset: bool, grows: bool) -> Task:
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, reset=reset, **HOW_TO_READ)
+        X, y = read(self, X, y, multi_output=True, y_numeric=True, reset=reset, **HOW_TO_READ)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         targets = y.reshape(len(y), -1)

@@ -5,10 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from hotloop._checks import check_weights
+from hotloop.errors import InvalidTypeError
+from hotloop.estimators._inputs import read
 
 __all__ = ["SPARSE", "LinearRegressor"]
 
@@ -59,7 +62,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If X has another width than in `fit`, or is not numeric and finite.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=SPARSE, reset=False)
+        X = read(self, X, accept_sparse=SPARSE, reset=False)
         return np.asarray(X @ self.coef_.T + self.intercept_)
 
     def _checked(
@@ -76,7 +79,9 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
         `sparse` names the forms of a sparse matrix that may stay what they are, or is False for dense X only.
         """
-        X, y = validate_data(
+        if issparse(y):
+            raise InvalidTypeError("y: sparse targets are not supported; pass y.toarray()")
+        X, y = read(
             self, X, y, accept_sparse=sparse, dtype=dtype, multi_output=True,
             y_numeric=True, reset=reset,
         )  # fmt: skip

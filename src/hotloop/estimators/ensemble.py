@@ -12,6 +12,8 @@ from sklearn.base import (
     MultiOutputMixin,
     RegressorMixin,
     clone,
+    is_classifier,
+    is_regressor,
 )
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
@@ -20,7 +22,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hotloop._checks import check_flag, check_integer
-from hotloop.errors import InvalidValueError
+from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.estimators.mlp import MLPClassifier, MLPRegressor
 
 __all__ = ["SeedEnsembleClassifier", "SeedEnsembleRegressor"]
@@ -70,7 +72,8 @@ class SeedEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         Raises
         ------
         InvalidValueError, InvalidTypeError
-            If `n_estimators` is no number from 1 on, or the estimator has no `random_state`.
+            If `n_estimators` is no number from 1 on, or the estimator is of the other kind or has no
+            `random_state`.
         ValueError, TypeError
             As the members raise them.
 
@@ -80,13 +83,30 @@ class SeedEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
             As the members do.
         """
         check_integer(self.n_estimators, "n_estimators", low=1)
+        self._check_member()
         validate_data(self, X, skip_check_array=True)  # takes the names down; the members check
         rng = check_random_state(self.random_state)
         members = [self._with_seeds(rng) for _ in range(self.n_estimators)]
         options = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.estimators_ = self._each(_fit, members, X, y, options)
         self._kind: str = type_of_target(y)
+        if isinstance(self, ClassifierMixin) and self._kind == "multiclass-multioutput":
+            raise InvalidValueError(
+                "y: several columns of classes are not supported; use one ensemble for each"
+            )
         return self
+
+    def _check_member(self) -> None:
+        """Raise if the members would be no estimators, or of the other kind."""
+        member, kind, right = self._member(), "regressor", is_regressor
+        if isinstance(self, ClassifierMixin):
+            kind, right = "classifier", is_classifier
+        if isinstance(member, type) or not hasattr(member, "get_params"):
+            raise InvalidTypeError(
+                f"estimator: expected a {kind}, such as hl.MLP{kind.capitalize()}(), got {member!r}"
+            )
+        if not right(member):
+            raise InvalidValueError(f"estimator: expected a {kind}, got {member!r}")
 
     def _with_seeds(self, rng: np.random.RandomState) -> Any:
         """A new member; also the steps of a pipeline get seeds."""
@@ -200,7 +220,13 @@ class SeedEnsembleClassifier(ClassifierMixin, SeedEnsemble):
         ValueError
             If X has another width than in `fit`, or members cannot take it.
         """
-        return np.asarray(self._predictions(X, "predict_proba").mean(axis=0))
+        shares = self._predictions(X, "predict_proba").mean(axis=0)
+        if shares.ndim != 2:
+            raise InvalidValueError(
+                f"estimator: {type(self._member()).__name__} returns an array for each label of a sample, "
+                "which cannot be averaged; use one ensemble for each label"
+            )
+        return np.asarray(shares)
 
     def predict(self, X: Any) -> Array:
         """The labels with the largest mean probability, or most votes, where members have no probabilities.

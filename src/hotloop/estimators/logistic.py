@@ -13,12 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from hotloop._checks import check_choice, check_flag, check_integer, check_number, check_weights
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.estimators._classifier import LinearClassifier
-from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, samples_of
+from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, read, samples_of
 from hotloop.estimators._logistic import Found, Task, by_lbfgs, by_newton_cg
 from hotloop.estimators._logistic_coordinate import by_coordinates
 from hotloop.estimators._minibatch_classifier import MinibatchClassification
@@ -316,7 +315,7 @@ class LogisticRegression(LinearClassifier):
         return solver
 
     def _check_data(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
-        X, y = validate_data(self, X, y, reset=reset, **HOW_TO_READ)
+        X, y = read(self, X, y, reset=reset, **HOW_TO_READ)
         check_classification_targets(y)
         return X, y
 

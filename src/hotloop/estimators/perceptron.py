@@ -11,12 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from hotloop._checks import check_choice, check_flag, check_integer, check_number, check_weights
 from hotloop.engine.perceptron import score_all
 from hotloop.errors import InvalidValueError
-from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, check_start, samples_of
+from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, check_start, read, samples_of
 from hotloop.estimators._separators import Separators, Task
 
 __all__ = ["Perceptron"]
@@ -243,7 +243,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
             Two classes: above 0 for the second. More: a score for each.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **HOW_TO_READ)
+        X = read(self, X, reset=False, **HOW_TO_READ)
         out = np.empty((X.shape[0], len(self.coef_)))
         score_all(out, np.column_stack([self.coef_, self.intercept_]), samples_of(X, 1.0))
         return out[:, 0] if out.shape[1] == 1 else out
@@ -276,7 +276,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
             raise InvalidValueError("eta0: must be above 0, got 0")
 
     def _check_data(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        X, y = validate_data(self, X, y, reset=reset, **HOW_TO_READ)
+        X, y = read(self, X, y, reset=reset, **HOW_TO_READ)
         check_classification_targets(y)
         return X, y
 

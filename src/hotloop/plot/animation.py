@@ -89,7 +89,9 @@ def animate_descent(
     fps, frames = check_integer(fps, "fps", low=1), check_integer(frames, "frames", low=1)
     trail = None if trail is None else check_integer(trail, "trail", low=1)
     check_flag(progress, "progress")
-    if not isinstance(surface, Landscape) and getattr(surface, "size", None) not in (1, 2):
+    if not (
+        isinstance(surface, Landscape) or (isinstance(surface, Differentiable) and surface.size in (1, 2))
+    ):
         raise InvalidTypeError(
             "surface: expected what hl.landscape returns, or a function of one or two numbers, "
             f"got {surface!r}"
@@ -100,6 +102,8 @@ def animate_descent(
         raise InvalidValueError("paths: is empty; give {'a name': array (steps, size)}")
     ground = surface if isinstance(surface, Landscape) else _around(surface, named)
     check_values(ground, "surface")
+    if not (filename is None or isinstance(filename, (str, os.PathLike))):
+        raise InvalidTypeError(f"filename: expected a path, got {filename!r}")
     writer = None if filename is None else _writer(Path(filename), fps)
     own_figure = ax is None
     ax = axes(ax, PURPOSE)

@@ -1,6 +1,6 @@
 """`decision_regions` and `confusion_matrix`: what a classifier says, and what it mistakes for what."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from hotloop.plot._style import COLORS, MARKERS, axes, blend, class_colors, ink,
 from hotloop.sequential import Sequential
 
 __all__ = ["confusion_matrix", "decision_regions"]
+
+MOST_CLASSES = 256
+"""That regions are drawn for: more are the values of a regressor, and would take hours."""
 
 
 def decision_regions(
@@ -126,11 +129,12 @@ def confusion_matrix(
     >>> import hotloop as hl
     >>> ax = hl.plot.confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1])
     """
-    true, predicted = _labels(y_true, "y_true"), _labels(y_pred, "y_pred")
+    sorts = labels is None
+    true, predicted = _labels(y_true, "y_true", sorts=sorts), _labels(y_pred, "y_pred", sorts=sorts)
     if len(true) != len(predicted):
         raise InvalidValueError(f"y_pred: has {len(predicted)} labels, but y_true has {len(true)}")
     check_flag(normalize, "normalize")
-    classes = list(np.union1d(true, predicted) if labels is None else labels)
+    classes = list(np.union1d(true, predicted)) if labels is None else _listed(labels, "labels")
     counts = _counts(true, predicted, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -181,6 +185,11 @@ def _classify(
     said = np.asarray(model.predict(grid))
     if not isinstance(model, Sequential):
         classes = np.union1d(seen, said)
+        if len(classes) > MOST_CLASSES:
+            raise InvalidValueError(
+                f"model_or_estimator: predicts {len(classes)} different values, more than the {MOST_CLASSES} "
+                "classes that can be told apart; give a classifier"
+            )
         return np.searchsorted(classes, said).astype(np.int64), classes
     if model.output_dim == 1:
         if len(seen) != 2:
@@ -195,17 +204,30 @@ def _classify(
     return said.argmax(axis=1).astype(np.int64), classes
 
 
-def _labels(y: Any, name: str) -> NDArray[Any]:
-    """`y` as a flat array of at least one label."""
+def _labels(y: Any, name: str, *, sorts: bool = True) -> NDArray[Any]:
+    """`y` as a flat array of at least one label; of such that sort, if need be."""
     labels = np.asarray(y)
     if labels.ndim != 1 or labels.size == 0:
         raise InvalidValueError(f"{name}: expected one label a sample, shape (n,), got shape {labels.shape}")
+    try:
+        if sorts:
+            np.sort(labels)
+    except TypeError as error:
+        raise InvalidTypeError(f"{name}: labels must be of one type that sorts: {error}") from error
     return labels
 
 
 def _names(names: Sequence[str] | None, classes: NDArray[Any]) -> list[str]:
     if names is None:
         return [str(label) for label in classes]
-    if len(names) != len(classes):
-        raise InvalidValueError(f"names: there are {len(classes)} classes, but {len(names)} names")
-    return list(names)
+    given = _listed(names, "names")
+    if len(given) != len(classes):
+        raise InvalidValueError(f"names: there are {len(classes)} classes, but {len(given)} names")
+    return given
+
+
+def _listed(values: Any, name: str) -> list[Any]:
+    """The items of a sequence."""
+    if not isinstance(values, Iterable):
+        raise InvalidTypeError(f"{name}: expected a sequence, got {values!r}")
+    return list(values)

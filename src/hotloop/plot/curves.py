@@ -58,6 +58,8 @@ def training_curves(
     'loss'
     """
     runs = _runs(history)
+    if not isinstance(column, str):
+        raise InvalidTypeError(f"column: expected a name such as 'loss', got {column!r}")
     for name, run in runs.items():
         if column not in run:
             where = f" of {name!r}" if name else ""

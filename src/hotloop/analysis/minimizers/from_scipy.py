@@ -41,7 +41,8 @@ def trust_krylov(f: Counted, run: Run, point: Point, *, radius: float = 1.0) -> 
 
 
 def _trust(radius: float) -> dict[str, Any]:
-    radius = check_number(radius, "radius", low=float(np.finfo(np.float64).eps))
+    limits = np.finfo(np.float64)  # SciPy squares 1000 times it
+    radius = check_number(radius, "radius", low=float(limits.eps), below=float(1e-3 * np.sqrt(limits.max)))
     return {"gtol": 0.0, "initial_trust_radius": radius, "max_trust_radius": 1000 * radius}
 
 
