@@ -477,6 +477,12 @@ def test_wrong_parameters_are_refused(builtin, name, model):
         model.fit(*regression())
 
 
+@pytest.mark.parametrize("model", [hl.LinearRegression(), hl.Ridge(solver="sgd"), hl.Lasso()], ids=str)
+def test_sparse_targets_are_refused(model):
+    with refuses(TypeError, "y"):
+        model.fit(np.eye(3), sp.csr_array(np.ones((3, 1))))
+
+
 @pytest.mark.parametrize(
     "weights", [-np.ones(60), np.zeros(60), np.ones(59), np.full(60, np.nan), ["a"] * 60]
 )

@@ -1,6 +1,7 @@
 """`hl.minimize`: every method on the shared problems, and what theory says of each."""
 
 import signal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -650,6 +651,7 @@ BAD = [
     ("max_cg", ValueError, {"method": "hessian_free", "max_cg": 0}),
     ("memory", ValueError, {"method": "l-bfgs", "memory": 0}),
     ("radius", ValueError, {"method": "trust-ncg", "radius": 0.0}),
+    ("radius", ValueError, {"method": "trust-ncg", "radius": 1e152}),
     ("objective", ValueError, {"method": "newton"}),
     ("objective", ValueError, {"method": "gradient_descent", "step": "optimal"}),
     ("objective", TypeError, {"method": "levenberg_marquardt"}),
@@ -663,6 +665,44 @@ BAD = [
 def test_errors_name_the_argument(name, builtin, arguments):
     with refuses(builtin, name):
         hl.minimize(**{"objective": BALL, "theta": [1.0, 1.0]} | arguments)
+
+
+# What a `Function` returns, the error, and what it says.
+@pytest.mark.parametrize(
+    ("returned", "error", "says"),
+    [
+        (None, TypeError, "real numbers, returned None"),
+        ("1", TypeError, "real numbers, returned '1'"),
+        (1j, TypeError, "real numbers"),
+        (10**400, TypeError, "real numbers"),
+        ([[1.0], [1.0, 2.0]], TypeError, "real numbers"),
+        ([None, 1.0], TypeError, "real numbers"),
+        (np.ones(3), ValueError, "shape (3,)"),
+    ],
+    ids=repr,
+)
+def test_a_function_returns_real_numbers_in_the_right_shape(returned, error, says):
+    def wrong(*_):
+        return returned
+
+    function = hl.Function(wrong, 2, gradient=wrong, hessian=wrong)
+    for name in ("value", "gradient", "hessian"):
+        with refuses(error, name) as caught:
+            getattr(function, name)([0.0, 0.0])
+        assert says in str(caught.value)
+    with refuses(error, "hvp"):
+        hl.Function(wrong, 2, hvp=wrong).hvp([0.0, 0.0], [1.0, 0.0])
+
+
+def test_a_function_may_return_numbers_that_are_not_numpys():
+    third = hl.Function(lambda t: Fraction(1, 3), 1, gradient=lambda t: [Fraction(1, 3)])
+    assert third.value([0.0]) == third.gradient([0.0])[0] == 1 / 3
+
+
+@pytest.mark.parametrize("name", ["value", "gradient", "hessian", "hvp"])
+def test_a_function_is_given_functions(name):
+    with refuses(TypeError, name):
+        hl.Function(**{"value": np.sum, "size": 2} | {name: np.ones(2)})
 
 
 def test_an_unknown_option_is_met_with_those_there_are():
