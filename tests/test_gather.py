@@ -31,6 +31,21 @@ def test_the_rows_that_are_asked_for(width, n_threads, dtype):
     assert np.isnan(np.delete(bound.work, np.s_[bound.inputs : bound.inputs + 10 * width])).all()
 
 
+def samples_of(X):
+    y, n_in = np.zeros(len(X), int), X.shape[1]
+    loss, dtype = hl.losses.SoftmaxCrossEntropy(), np.dtype("float32")
+    return staging.check_samples(X, y, None, loss=loss, n_in=n_in, n_out=2, dtype=dtype, scale=1.0)
+
+
+def test_wide_rows_of_the_model_s_dtype_are_read_where_they_lie():
+    X = np.ones((4, staging.WIDE), np.float32)
+    X.flags.writeable = False
+    assert np.shares_memory(samples_of(X).flat, X)
+    short, strided = X[:, 1:].copy(), np.tile(X, 2)[:, ::2]
+    for other in (short, strided, np.asfortranarray(X), X.astype("float64"), X.astype(">f4")):
+        assert samples_of(other).flat is None
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize("batch_size", [1, 16, None])
 def test_rows_in_place_train_the_weights_of_staged_ones(batch_size, n_threads, monkeypatch):
