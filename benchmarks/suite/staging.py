@@ -5,8 +5,10 @@ Each kind of data takes its own way through `stage_rows` in `data/staging.py`:
 =======================  =============================================================================
 float32, memmap          `np.take`, right into the block
 float64, uint8           gathered, then converted, and uint8 scaled
-csr                      `SparseRows` in `estimators/_mlp_networks.py`: SciPy gathers, and makes it dense
+csr                      `SparseRows` in `estimators/_inputs.py`: SciPy gathers, and makes it dense
 =======================  =============================================================================
+
+(Of float32 rows a trainer stages short ones alone: from `WIDE` features on `engine/gather.py` reads them.)
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""Staging: from the user's arrays to blocks of contiguous rows in the dtype of θ."""
+"""Staging: from the user's arrays to blocks in the dtype of θ, of rows copied or read where they lie."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
