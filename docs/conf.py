@@ -8,6 +8,12 @@ import sys
 from pathlib import Path
 
 import hotloop
+from hotloop.averages import Average
+from hotloop.layers import Layer
+from hotloop.losses import Loss
+from hotloop.optimizers import Optimizer
+from hotloop.penalties import Penalty
+from hotloop.schedules import Schedule
 
 # Sphinx keeps its configuration between builds, so what the gallery calls is named, and found in here.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -41,6 +47,24 @@ autosummary_filename_map = {
     "hotloop.warmup": "hotloop.warmup_function",
 }
 numpydoc_show_class_members = False
+
+# A loss, an optimizer and their like are descriptions: what they tell trainers and kernels is no promise.
+FAMILIES = (Average, Layer, Loss, Optimizer, Penalty, Schedule)
+autosummary_context = {
+    "descriptions": {
+        f"hotloop.{prefix}{name}"
+        for prefix, module in (("", hotloop), ("losses.", hotloop.losses))
+        for name, member in vars(module).items()
+        if isinstance(member, type) and issubclass(member, FAMILIES)
+    },
+    "internal": (
+        # of Sequential
+        *("bind", "bind_inputs", "buffers", "check_trainable", "from_file", "has_batch_norm"),
+        *("needs_standardizing", "net_of_thread", "penalties", "rate_groups"),
+        # of History, and scikit-learn's own
+        *("append", "from_columns", "get_metadata_routing"),
+    ),
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

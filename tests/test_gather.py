@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import hotloop as hl
-from helpers import classes, net
+from helpers import classes, net, read_only
 from hotloop.data import staging
+from hotloop.data.staging import stage_rows
 from hotloop.engine.fetch import STRIP
-from hotloop.engine.gather import gather
+from hotloop.engine.gather import gather, scatter_rows
 from hotloop.engine.loop import Block
 from hotloop.engine.team import SYNC_SIZE, Crew
 
@@ -29,6 +30,60 @@ def test_the_rows_that_are_asked_for(width, n_threads, dtype):
     found = bound.work[bound.inputs : bound.inputs + 10 * width].reshape(10, width)
     np.testing.assert_array_equal(found, X[rows[3:13]])
     assert np.isnan(np.delete(bound.work, np.s_[bound.inputs : bound.inputs + 10 * width])).all()
+
+
+def samples_of(X):
+    y, n_in = np.zeros(len(X), int), X.shape[1]
+    loss, dtype = hl.losses.SoftmaxCrossEntropy(), np.dtype("float32")
+    return staging.check_samples(X, y, None, loss=loss, n_in=n_in, n_out=2, dtype=dtype, scale=1.0)
+
+
+def test_wide_rows_of_the_model_s_dtype_are_read_where_they_lie():
+    X = np.ones((4, staging.WIDE), np.float32)
+    X.flags.writeable = False
+    assert np.shares_memory(samples_of(X).flat, X)
+    short, strided = X[:, 1:].copy(), np.tile(X, 2)[:, ::2]
+    for other in (short, strided, np.asfortranarray(X), X.astype("float64"), X.astype(">f4")):
+        assert samples_of(other).flat is None
+
+
+@pytest.mark.parametrize(
+    "layout", [np.ascontiguousarray, np.asfortranarray, read_only], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("width", [1, 5, STRIP, 2 * STRIP + 3])
+@pytest.mark.parametrize("given", ["float32", "float64", "uint8", "float16", "int64", "bool"])
+@pytest.mark.parametrize("wanted", ["float32", "float64"])
+def test_staged_rows_are_converted_and_uint8_scaled(wanted, given, width, layout):
+    X = layout((100 * np.random.default_rng(0).random((40, width))).astype(given))
+    scale = 1 / 255
+    for rows in (slice(3, 20), np.array([39, 0, 0, 7, 12]), slice(0, 1)):
+        out = np.full((20, width), np.nan, wanted)
+        n = len(X[rows])
+        stage_rows(X, rows, out[:n], scale)
+        factor = out.dtype.type(scale if given == "uint8" else 1)
+        np.testing.assert_array_equal(out[:n], X[rows].astype(wanted) * factor)
+        assert np.isnan(out[n:]).all()
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("wanted", ["float32", "float64"])
+def test_sparse_rows_become_dense_on_what_was_there_before(wanted, index):
+    # 6 rows of 5: an empty one first and last, two numbers in one place, columns out of order.
+    data = np.array([1.5, -2.0, 3.0, 0.25, 4.0, 7.0, -1.0])
+    indices = np.array([4, 0, 2, 2, 1, 0, 4], index)
+    indptr = np.array([0, 0, 2, 5, 6, 7, 7], index)
+    expected = [
+        [0, 0, 0, 0, 0],
+        [-2, 0, 0, 0, 1.5],
+        [0, 4, 3.25, 0, 0],
+        [7, 0, 0, 0, 0],
+        [0, 0, 0, 0, -1],
+        [0] * 5,
+    ]
+    rows = np.array([5, 2, 0, 1, 4, 3, 2])
+    out = np.full((7, 5), np.nan, wanted)
+    scatter_rows(data, indices, indptr, rows, out)
+    np.testing.assert_array_equal(out, np.array(expected)[rows])
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])

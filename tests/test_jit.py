@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hotloop as hl
-from hotloop._jit import COMPILED, EXACT, FLAGS, IN_ORDER, kernel, kernel_exact, kernel_in_order
+from hotloop._jit import COMPILED, EXACT, FLAGS, IN_ORDER, kernel, kernel_exact, kernel_in_order, parts
 from hotloop._jit.cache import KernelCache
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="with the JIT off nothing is compiled")
@@ -37,6 +37,21 @@ print(json.dumps({
     "compiled": _jit.TALLY.compiled,
     "loaded": _jit.TALLY.loaded,
     "folder": str(_jit.cache_folder()),
+}))
+"""
+
+# Calls what the program above did not, of kernels that it did compile.
+OTHER_PROGRAM = """
+import json
+import numpy as np
+import hotloop as hl
+from hotloop import _jit
+
+model = hl.Sequential([hl.Dense(5, "relu"), hl.Dense(3, "tanh")], input_dim=4)
+objective = hl.Objective(model, np.ones((9, 4)), np.arange(9) % 3, loss="softmax_cross_entropy")
+gradient = objective.gradient(model.theta)
+print(json.dumps({
+    "gradient": gradient.tolist(), "compiled": _jit.TALLY.compiled, "loaded": _jit.TALLY.loaded,
 }))
 """
 
@@ -122,6 +137,15 @@ class TestCache:
         assert result["compiled"] == 0
         assert result["loaded"] >= 2
         assert result["theta"] == cold[1]["theta"]
+
+    def test_what_is_new_is_linked_from_parts_that_are_there(self, filled, package, tmp_path):
+        result, said = run(filled, source=package, program=OTHER_PROGRAM)
+        assert said.count(ANNOUNCEMENT) == 1
+        assert result["compiled"] < 10
+        assert result["loaded"] > 3
+        alone, _ = run(tmp_path / "new", source=package, program=OTHER_PROGRAM)
+        assert alone["compiled"] > 20
+        assert alone["gradient"] == result["gradient"]
 
     @pytest.mark.parametrize("pattern", ["*share*.nbc", "*share*.nbi"])
     @pytest.mark.parametrize("kind", DAMAGE)
@@ -315,6 +339,47 @@ def test_every_kernel_has_its_flags_no_gil_and_no_memory_of_its_own():
                 assert options["_nrt"] is False
                 assert isinstance(member._cache, KernelCache)
     assert found > 20
+
+
+@kernel
+def inner(x):
+    return 2 * x
+
+
+@kernel
+def outer(x):
+    return inner(x) + 1
+
+
+@compiled_only
+def test_only_what_python_calls_becomes_machine_code():
+    assert outer(3) == 7
+    assert (len(outer.signatures), len(outer.parts)) == (1, 0)
+    assert (len(inner.signatures), len(inner.parts)) == (0, 1)
+    assert inner(3) == 6
+    assert (len(inner.signatures), len(inner.parts)) == (1, 1)
+    assert outer(0.5) == 2.0
+
+
+@compiled_only
+def test_numbas_own_way_serves_where_ours_fails(monkeypatch):
+    class Changed:
+        def __init__(self, *args):
+            raise AttributeError("numba has no such thing any more")
+
+    monkeypatch.setattr(parts, "_Kernel", Changed)
+
+    @kernel
+    def thrice(x):
+        return 3 * x
+
+    @kernel
+    def more(x):
+        return thrice(x) + inner(x)
+
+    assert type(thrice) is not type(inner)
+    assert isinstance(thrice._cache, KernelCache)
+    assert more(2) == 10
 
 
 @compiled_only

@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hotloop as hl
 from helpers import refuses
+from hotloop.estimators._inputs import SparseRows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -225,13 +226,14 @@ def test_sparse_is_dense(solver, early):
 def test_sparse_rows_are_never_dense_all_at_once(monkeypatch):
     X = sparse.random_array((20000, 500), density=0.001, rng=np.random.default_rng(0), format="csr")
     y = np.arange(20000) % 2
-    whole, largest = type(X).toarray, []
+    stage, largest = SparseRows.stage, []
 
-    def watched(self, *args, **options):
-        largest.append(self.shape[0])
-        return whole(self, *args, **options)
+    def watched(self, rows, out):
+        largest.append(len(out))
+        stage(self, rows, out)
 
-    monkeypatch.setattr(type(X), "toarray", watched)
+    monkeypatch.setattr(SparseRows, "stage", watched)
+    monkeypatch.setattr(type(X), "toarray", None)
     hl.MLPClassifier(4, max_iter=1, n_iter_no_change=1).fit(X, y).predict(X)
     assert 0 < max(largest) < 5000
 

@@ -3,9 +3,10 @@
 Each kind of data takes its own way through `stage_rows` in `data/staging.py`:
 
 =======================  =============================================================================
-float32, memmap          `np.take`, right into the block
-float64, uint8           gathered, then converted, and uint8 scaled
-csr                      `SparseRows` in `estimators/_mlp_networks.py`: SciPy gathers, and makes it dense
+float32, memmap          `np.take`, right into the block (a trainer only does so with short rows: the
+                         loop reads others where they lie)
+float64, uint8           `convert_rows` in `engine/gather.py`: converted while they are gathered
+csr                      `scatter_rows` there: the few numbers of each row, on zeros
 =======================  =============================================================================
 """
 
@@ -33,7 +34,7 @@ def as_given(kind):
     if kind == "csr":
         from scipy.sparse import csr_matrix
 
-        from hotloop.estimators._mlp_networks import SparseRows
+        from hotloop.estimators._inputs import SparseRows
 
         return SparseRows(csr_matrix(X))
     return X.astype(kind)

@@ -23,7 +23,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Contents:
-    """How many kernels a folder has, each with the types it was compiled for, and the bytes of all files."""
+    """How many kernels a folder has, whole or as parts, each with its types, and the bytes of all files."""
 
     kernels: int
     size: int

@@ -1,4 +1,4 @@
-"""The pace of a fit: how many minibatches go into a block, and the memory they are staged in."""
+"""The pace of a fit: how many minibatches and threads a block has, and the memory it is staged in."""
 
 import math
 

@@ -27,7 +27,8 @@ class CacheReport:
     folder : Path
         Where the kernels are.
     compiled : int
-        Kernels that were compiled and are kept there now, each with one set of types.
+        Kernels that were compiled and are kept there now, each with one set of types; one that Python
+        calls, and other kernels too, counts twice.
     loaded : int
         Kernels that were there already.
     seconds : float

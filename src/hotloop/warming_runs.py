@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop.activations import ACTIVATIONS
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
+from hotloop.data.staging import CONVERTED
 from hotloop.errors import HotloopError, InvalidValueError
 from hotloop.extras import require
 from hotloop.layers import LAYERS, Dense, Layer
@@ -55,6 +56,8 @@ def usual_runs(dtype: str) -> Iterator[Run]:
             yield f"{dtype} {loss.name}", partial(use, layers, dtype, loss=loss)
     for kind in (Adam, SGD):
         yield f"{dtype} {kind.__name__}", partial(use, layers, dtype, optimizer=kind())
+    for given in CONVERTED:
+        yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
 
 
 def all_runs(dtype: str) -> Iterator[Run]:
@@ -92,6 +95,11 @@ def use(layers: Sequence[Layer], dtype: str, loss: Loss | str = "mse", **options
         trainer = Trainer(model, loss=loss, batch_size=len(X) // 2, **options)
         y = targets_for(trainer.loss, model)
         trainer.fit(X, y, epochs=1, validation_data=(X, y))
+
+
+def use_data(layers: Sequence[Layer], dtype: str, given: np.dtype[Any]) -> None:
+    """Predict from data of another dtype."""
+    Sequential(layers, input_dim=X.shape[1], dtype=dtype).predict(X.astype(given))
 
 
 def use_objective(layers: Sequence[Layer], dtype: str, loss: Loss) -> None:

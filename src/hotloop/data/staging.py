@@ -1,4 +1,4 @@
-"""Staging: from the user's arrays to blocks of contiguous rows in the dtype of θ."""
+"""Staging: from the user's arrays to blocks in the dtype of θ, of rows copied or read where they lie."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_features, check_weights
+from hotloop._jit import COMPILED
+from hotloop.engine.gather import convert_rows
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
 __all__ = [
     "BLOCK_BYTES",
+    "CONVERTED",
     "Rows",
     "Samples",
     "check_rows",
@@ -28,6 +31,9 @@ BLOCK_BYTES = 1 << 22
 
 WIDE = 64
 """Features from which on rows are read where they lie: NumPy gathers many short ones in less time."""
+
+CONVERTED = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8)
+"""What the kernel converts while it fetches; other dtypes are gathered, then converted, by NumPy."""
 
 NO_ROWS = np.empty(0, np.int64)
 """For a block whose rows lie one after the other."""
@@ -176,19 +182,19 @@ def stage_rows(
     if isinstance(source, Rows):
         source.stage(rows, out)
         return
-    if isinstance(rows, slice):
-        chunk = source[rows]
-    elif source.dtype == out.dtype and source.flags.c_contiguous:
+    factor = scale if source.dtype == np.uint8 else 1.0
+    there = in_place(source, source.dtype)
+    if there is not None and source.dtype != out.dtype and source.dtype in CONVERTED and COMPILED:
+        which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        convert_rows(there, which, factor, out)
+    elif there is not None and source.dtype == out.dtype and not isinstance(rows, slice) and factor == 1.0:
         # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range. Other
         # layouts np.take would copy whole.
         np.take(source, rows, axis=0, out=out, mode="clip")
-        return
+    elif factor != 1.0:
+        np.multiply(source[rows], out.dtype.type(factor), out=out, casting="unsafe")
     else:
-        chunk = source[rows]
-    if source.dtype == np.uint8 and scale != 1.0:
-        np.multiply(chunk, out.dtype.type(scale), out=out, casting="unsafe")
-    else:
-        out[...] = chunk
+        out[...] = source[rows]
 
 
 def column_statistics(

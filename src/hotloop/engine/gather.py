@@ -1,17 +1,20 @@
-"""The inputs of a minibatch, row by row in the order of the epoch.
+"""Rows of the data in the order of the epoch: a minibatch inside of the loop, or a block before it.
 
-Rows that are fetched just before they are used are still in the second cache then. Staged some
-minibatches ahead they would be written to the third or to memory, and read from there again.
+Rows that the loop fetches just before it uses them are still in the second cache then. Staged some
+minibatches ahead they are written to the third or to memory, and read from there again; that is left
+for data of another dtype.
 """
 
-from hotloop._jit import kernel
+import numpy as np
+
+from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.fetch import STRIP, fetch
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import N_IN
 from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
 
-__all__ = ["gather"]
+__all__ = ["convert_rows", "gather", "scatter_rows"]
 
 
 @kernel
@@ -27,3 +30,34 @@ def gather(net, block, first, last, crew):
             fetch(block.x, following + k)
             end = min(k + STRIP, n_in)
             copy(block.x[start + k : start + end], net.work[to + k : to + end])
+
+
+@kernel_exact
+def convert_rows(source, rows, scale, out):
+    """out[i] = scale · source[rows[i]], in the dtype of `out`; both (rows, features) and contiguous."""
+    width, data, to = out.shape[1], source.reshape(source.size), out.reshape(out.size)
+    factor = out.dtype.type(scale)
+    for i in range(len(rows)):
+        start, following = rows[i] * width, rows[min(i + 1, len(rows) - 1)] * width
+        for k in range(0, width, STRIP):
+            fetch(data, following + k)
+            n = min(STRIP, width - k)
+            part, target = data[start + k : start + k + n], to[i * width + k : i * width + k + n]
+            for j in range(len(target)):
+                target[j] = out.dtype.type(part[j]) * factor
+
+
+@kernel_exact
+def scatter_rows(data, indices, indptr, rows, out):
+    """out[i] = row rows[i] of a CSR matrix, made dense; two numbers in one place are added."""
+    width, to = out.shape[1], out.reshape(out.size)
+    for i in range(len(to)):
+        to[i] = 0
+    for i in range(len(rows)):
+        following = rows[min(i + 1, len(rows) - 1)]
+        for k in range(indptr[following], indptr[following + 1], STRIP):
+            fetch(data, k)
+            fetch(indices, k)
+        start, end = np.uint64(indptr[rows[i]]), np.uint64(indptr[rows[i] + 1])
+        for k in range(start, end):
+            to[np.uint64(i * width + indices[k])] += out.dtype.type(data[k])

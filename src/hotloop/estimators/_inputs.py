@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from hotloop.data.staging import Rows
+from hotloop.data.staging import Rows, in_place
+from hotloop.engine.gather import scatter_rows
 from hotloop.engine.perceptron import Samples
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
@@ -59,13 +60,16 @@ class SparseRows(Rows):
     def __init__(self, matrix: Any):
         self._matrix = matrix
         self.shape = matrix.shape
+        parts = (np.ascontiguousarray(part) for part in (matrix.data, matrix.indices, matrix.indptr))
+        self._parts = [in_place(part, part.dtype) for part in parts]
 
     def __getitem__(self, rows: slice) -> "SparseRows":
         return SparseRows(self._matrix[rows])
 
     def stage(self, rows: slice | NDArray[np.int64], out: Array) -> None:
         """out[:] = the rows, in the dtype of `out`."""
-        self._matrix[rows].astype(out.dtype, copy=False).toarray(out=out)
+        which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        scatter_rows(*self._parts, which, out)
 
 
 def rows_of(X: Any) -> Any:

@@ -96,7 +96,8 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     progress : bool
         Whether to show a progress bar on stderr.
     n_threads : int or None
-        Threads that share each step; None means one for each processor. Results are the same.
+        Threads that share each step, at most: fewer do it where that is quicker. None means one for each
+        processor. Results are the same.
     dtype : {"auto", "float32", "float64"}
         Of weights and computation; ``"auto"`` is float32 for float32 samples, else float64.
 
