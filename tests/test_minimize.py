@@ -679,7 +679,7 @@ def test_errors_name_the_argument(name, builtin, arguments):
         ([None, 1.0], TypeError, "real numbers"),
         (np.ones(3), ValueError, "shape (3,)"),
     ],
-    ids=repr,
+    ids=["None", "text", "complex", "overflow", "ragged", "None within", "shape"],
 )
 def test_a_function_returns_real_numbers_in_the_right_shape(returned, error, says):
     def wrong(*_):
