@@ -48,7 +48,7 @@ class Objective:
     batch_size : int, default 256
         Rows that go through the network at once: memory, not the result, depends on it.
     n_threads : int or None, default 1
-        Threads; the result is the same for any number.
+        Threads, up to 1,024; the result is the same for any number.
     training : bool, default False
         False is the network that predicts: running statistics, no dropout. True is the one that is
         trained: `BatchNorm` takes the statistics of each `batch_size` rows (so the result depends on

@@ -260,7 +260,7 @@ class Sequential:
         X : array-like (n, input_dim)
             Real, finite numbers; a memory map is read piece by piece.
         n_threads : int or None, default 1
-            Threads to share the rows; None means one for each processor available.
+            Threads to share the rows, up to 1,024; None means one for each processor available.
 
         Returns
         -------

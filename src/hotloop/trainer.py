@@ -75,7 +75,7 @@ class Trainer:
         The order of the rows and the masks of dropout follow from it.
     n_threads : int or None, default 1
         Threads to share each step, at most: fewer do it where that is quicker, with the same results. None
-        means one for each processor available.
+        means one for each processor available; the most are 1,024.
     clip_norm : float, optional
         A gradient (of loss and penalty, over all of θ) whose 2-norm is above it is scaled to it.
     clip_value : float, optional
