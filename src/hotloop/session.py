@@ -15,8 +15,10 @@ BLOCK_SECONDS = 0.03
 
 FORWARD_FLOPS, STEP_FLOPS = 2, 6
 """Arithmetic of a row for each parameter: multiply and add, once in prediction, three times in a step."""
-ROUNDS, ASK_AGAIN = 2, 32
-"""How often each number of threads is timed at first, and after how many blocks another one again."""
+WORTH_A_THREAD = 2e7
+"""Floating-point operations of a step that are worth a thread: some 200 µs, a tenth of it spent waiting."""
+FIRST_ASKED, ASKED_EVERY = (4, 8, 16, 32), 64
+"""The blocks that ask what another number of threads would take."""
 SLOW_MACHINE = 1e10
 """Floating-point operations a second that any machine does: the pace before anything was measured."""
 
@@ -32,32 +34,40 @@ def batches_a_block(model: Sequential, samples: Samples, batch_size: int, flops:
 
 
 class Threads:
-    """How many threads run a block: those that took the least time. The results are those of any number.
+    """How many threads run a block: what its work is worth, then what took the least time.
 
-    For a step of some microseconds the threads wait for each other longer than they work, and on a busy
-    machine they wait for others.
+    The results are those of any number. For a step of some microseconds the threads wait for each other,
+    and for what the other has in its cache, longer than they work; on a busy machine they wait for others.
     """
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, flops: float):
         self._counts = [most]
         while most > 1:
             most //= 2
             self._counts.append(most)
+        self._best = next((n for n in self._counts if n * WORTH_A_THREAD <= flops), 1)
         self._seconds = dict.fromkeys(self._counts, math.inf)
+        self._last_run = dict.fromkeys(self._counts, -1)
         self._blocks = 0
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether the next block asks what another number of threads would take: now and then."""
+        now = self._blocks in FIRST_ASKED or self._blocks % ASKED_EVERY == ASKED_EVERY - 1
+        return now and len(self._counts) > 1
+
     def of_next_block(self) -> int:
-        """At first each in turn, and later one of the others now and then."""
-        turn, of_others = divmod(self._blocks, ASK_AGAIN)
-        if self._blocks < ROUNDS * len(self._counts):
-            return self._counts[self._blocks % len(self._counts)]
-        best = min(self._counts, key=self._seconds.__getitem__)
-        return best if of_others else self._counts[turn % len(self._counts)]
+        """The quickest so far, or another, the one that ran the longest time ago."""
+        if not self.is_asking:
+            return self._best
+        return min((n for n in self._counts if n != self._best), key=self._last_run.__getitem__)
 
     def took(self, n_threads: int, seconds: float) -> None:
         """Note what a step took; what was quick once counts for less with time."""
-        self._blocks += 1
         self._seconds[n_threads] = min(seconds, 1.1 * self._seconds[n_threads])
+        self._last_run[n_threads] = self._blocks
+        self._blocks += 1
+        self._best = min(self._counts, key=self._seconds.__getitem__)
 
 
 class Session:
@@ -68,16 +78,18 @@ class Session:
     def __init__(self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team):
         self.net = net
         self.samples, self.batch_size, self.team = samples, batch_size, team
-        self._threads = Threads(team.n_threads)
         steps = -(-len(samples) // batch_size)
         most = BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size)
         self._most_steps = max(1, min(steps, most))
         self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
+        self._steps_to_ask = self._steps
+        self._threads = Threads(team.n_threads, STEP_FLOPS * model.theta.size * batch_size)
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 
     def rows_of_next_block(self) -> int:
-        """Rows of as many steps as should take `BLOCK_SECONDS`."""
-        return self._steps * self.batch_size
+        """Rows of as many steps as should take `BLOCK_SECONDS`; of fewer, to ask for other threads."""
+        steps = min(self._steps, self._steps_to_ask) if self._threads.is_asking else self._steps
+        return steps * self.batch_size
 
     def team_of_next_block(self) -> Team:
         """As many of the threads as are quickest."""
@@ -86,6 +98,9 @@ class Session:
 
     def took(self, team: Team, seconds: float, steps: int) -> None:
         """Adapt to the time that a block took: at most four times as many steps as before."""
+        was_asking = self._threads.is_asking
         self._threads.took(team.n_threads, seconds / steps)
+        if was_asking:
+            return
         wanted = BLOCK_SECONDS * steps / max(seconds, 1e-9)
         self._steps = max(1, min(int(wanted), 4 * self._steps, self._most_steps))
