@@ -20,6 +20,7 @@ Image = pytest.importorskip("PIL.Image")
 @pytest.fixture(autouse=True)
 def rendered():
     """What a test has drawn is rendered at its end: Matplotlib warns only then; warnings are errors."""
+    plt.close("all")  # what the examples of docstrings and pages have left open
     yield
     for number in plt.get_fignums():
         plt.figure(number).canvas.draw()
