@@ -27,7 +27,7 @@ each_weighting = pytest.mark.parametrize("weighted", [True, False], ids=["weight
 KINDS = {
     "LinearRegression": (hl.LinearRegression, linear_model.LinearRegression, {}),
     "Ridge": (hl.Ridge, linear_model.Ridge, {"alpha": 0.7}),
-    "Ridge, an α a target": (hl.Ridge, linear_model.Ridge, {"alpha": [0.1, 5.0]}),
+    "Ridge, an α a target": (hl.Ridge, linear_model.Ridge, {"alpha": np.array([0.1, 5.0])}),
 }
 each_kind = pytest.mark.parametrize(("ours", "theirs", "options"), KINDS.values(), ids=KINDS)
 
