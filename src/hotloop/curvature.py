@@ -58,6 +58,7 @@ def _by_units(own: list[Net], curvature: Criterion, whole: bool) -> Callable[...
         _: Net, block: Any, loss: Criterion, scale: float, theta: NDArray[Any], H: NDArray[Any],
         batch_size: int, mode: Mode, sums: Any, tid: int, n_threads: int, sync: Any,
     ) -> None:  # fmt: skip
+        """`matrix_block` of one thread, which waits for nobody."""
         parts = np.empty((batch_size, len(H)), H.dtype)
         arguments = tangents[tid], curvature, int(whole), parts, H.reshape(-1), batch_size, mode
         alone = np.zeros(SYNC_SIZE, np.int64)
@@ -74,6 +75,7 @@ def _by_vectors(own: list[Net], curvature: Criterion, kernel: Any) -> Callable[.
         _: Net, block: Any, loss: Criterion, scale: float, theta: NDArray[Any], H: NDArray[Any],
         batch_size: int, mode: Mode, sums: Any, tid: int, n_threads: int, sync: Any,
     ) -> None:  # fmt: skip
+        """`kernel` on each of them, in one thread."""
         units, alone = np.zeros((VECTORS, len(H)), H.dtype), np.zeros(SYNC_SIZE, np.int64)
         for first in range(tid * VECTORS, len(H), n_threads * VECTORS):
             out = H[first : first + VECTORS]

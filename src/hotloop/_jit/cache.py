@@ -116,16 +116,20 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
 
     @classmethod
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
+        """None where there is no folder: numba then has no cache for the function."""
         folder = cache_folder()
         return cls(py_func, folder) if folder else None
 
     def get_cache_path(self) -> str:
+        """The folder."""
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
+        """What must not have changed: the folder's name is a hash of it."""
         return self._folder.name
 
     def get_disambiguator(self) -> str:
+        """What tells functions of one name in one file apart."""
         return str(self._line)
 
 

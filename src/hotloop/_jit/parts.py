@@ -2,8 +2,8 @@
 
 Numba turns each function into machine code of its own, with wrappers for Python, before its first
 caller is compiled; the caller gets that optimised code, and LLVM optimises it once more at each level
-of calls. Of a training loop of eighty kernels that is two thirds of the time. Here a kernel called by a
-kernel stops half-way, as a `Part` that is linked into its callers. Only what Python (or
+of calls. Of the training loop's compilation that was more than half. Here a kernel called by a
+kernel stops half-way, as a `_Part` that is linked into its callers. Only what Python (or
 `engine.address`) calls goes the whole way, with all its parts, once.
 """
 

@@ -58,6 +58,7 @@ def scatter_rows(data, indices, indptr, rows, out):
         for k in range(indptr[following], indptr[following + 1], STRIP):
             fetch(data, k)
             fetch(indices, k)
+        # Unsigned: of a signed index numba asks whether it counts from the end.
         start, end = np.uint64(indptr[rows[i]]), np.uint64(indptr[rows[i] + 1])
         for k in range(start, end):
             to[np.uint64(i * width + indices[k])] += out.dtype.type(data[k])
