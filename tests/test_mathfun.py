@@ -11,6 +11,8 @@ from hotloop.engine.mathfun import (
     constant,
     exp,
     expm1,
+    log,
+    log1p,
     normal_cdf,
     normal_pdf,
     reciprocal,
@@ -72,6 +74,18 @@ def reciprocal_each(x, out):
         out[i] = reciprocal(x[i])
 
 
+@numba.njit(nogil=True)
+def log1p_each(x, out):
+    for i in range(len(x)):
+        out[i] = log1p(x[i])
+
+
+@numba.njit(nogil=True)
+def log_each(x, out):
+    for i in range(len(x)):
+        out[i] = log(x[i])
+
+
 LOOPS = {
     "exp": exp_each,
     "expm1": expm1_each,
@@ -80,7 +94,10 @@ LOOPS = {
     "softplus": softplus_each,
     "normal_cdf": normal_cdf_each,
     "normal_pdf": normal_pdf_each,
+    "log1p": log1p_each,
+    "log": log_each,
 }
+EVERYWHERE = [name for name in LOOPS if name not in ("log1p", "log")]
 
 
 def apply(name, x):
@@ -102,7 +119,7 @@ def exact(name, x):
         return np.array([math.erfc(-z / math.sqrt(2)) / 2 for z in x.tolist()])
     if name == "normal_pdf":
         return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-    return {"exp": np.exp, "expm1": np.expm1, "tanh": np.tanh}[name](x)
+    return getattr(np, name)(x)
 
 
 def grid(low, high, dtype):
@@ -121,6 +138,12 @@ ACCURACY = [
     ("softplus", "float32", -87.0, 1000.0, 2.4e-7),
     ("normal_cdf", "float32", -12.9, 20.0, 2.8e-7),
     ("normal_pdf", "float32", -13.0, 13.0, 2e-7),
+    ("log1p", "float32", 0.0, 1.0, 2.4e-7),
+    ("log", "float32", 1.0, 1e4, 2.4e-7),
+    ("log", "float32", 1.0, 3e38, 2.4e-7),
+    ("log1p", "float64", 0.0, 1.0, 2 * np.finfo(np.float64).eps),
+    ("log", "float64", 1.0, 1e4, 2 * np.finfo(np.float64).eps),
+    ("log", "float64", 1.0, 1e308, 2 * np.finfo(np.float64).eps),
     ("expm1", "float64", -100.0, 709.7, 4 * np.finfo(np.float64).eps),
     ("softplus", "float64", -708.0, 1000.0, 4 * np.finfo(np.float64).eps),
     ("normal_cdf", "float64", -5.0, 10.0, 1e-14),
@@ -193,7 +216,14 @@ def test_softplus_and_the_normal_density_at_their_ends(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [name for name in LOOPS if name != "normal_pdf"])
+def test_the_logarithm_of_one_of_infinity_and_of_nan(dtype):
+    x = np.array([1, math.inf, math.nan], dtype)
+    np.testing.assert_array_equal(apply("log", x), np.array([0, math.inf, math.nan], dtype))
+    np.testing.assert_array_equal(apply("log1p", x[:1] - 1), np.zeros(1, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in EVERYWHERE if name != "normal_pdf"])
 def test_never_falls_by_more_than_its_error(name, dtype):
     x = np.linspace(-12, 12, N).astype(dtype)
     y = apply(name, x)
@@ -211,7 +241,7 @@ def test_tanh_is_odd(dtype):
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
 @pytest.mark.parametrize(
     "function",
-    [exp, expm1, tanh, sigmoid, softplus, normal_cdf, normal_pdf, reciprocal],
+    [exp, expm1, log, log1p, tanh, sigmoid, softplus, normal_cdf, normal_pdf, reciprocal],
     ids=lambda f: f.__name__,
 )
 def test_compiled_results_keep_the_dtype(function):
