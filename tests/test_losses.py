@@ -11,7 +11,7 @@ import reference
 from helpers import net
 from hotloop import losses
 from hotloop._jit import COMPILED, FLAGS
-from hotloop.losses import LOSSES, Criterion, criterion_of, hit_of_row, loss_of_row
+from hotloop.losses import LOSSES, Criterion, criterion_of, losses_of_rows
 
 pytestmark = pytest.mark.kernels
 
@@ -117,10 +117,18 @@ def run(loss, outputs, targets):
     targets = targets.astype(outputs.dtype)
     criterion = criterion_of(loss, outputs.dtype)
     outputs, targets = np.ascontiguousarray(outputs), np.ascontiguousarray(targets)
-    delta, found = np.full_like(outputs, np.nan), np.empty(len(outputs))
-    for i in range(len(outputs)):
-        found[i] = loss_of_row(criterion, outputs[i], targets[i], delta[i])
+    delta, (found, hits) = np.full_like(outputs, np.nan), np.empty((2, len(outputs)))
+    ones = np.ones(len(outputs), outputs.dtype)
+    losses_of_rows(criterion, outputs.ravel(), targets, ones, 1.0, delta.ravel(), found, hits)
     return found, delta
+
+
+def hit(loss, outputs, target):
+    """How much of the target the outputs of one sample hit, by the kernel."""
+    outputs, delta, (found, hits) = np.array(outputs, float), np.empty(len(outputs)), np.empty((2, 1))
+    criterion = criterion_of(loss, outputs.dtype)
+    losses_of_rows(criterion, outputs, np.array([target], float), np.ones(1), 1.0, delta, found, hits)
+    return hits[0]
 
 
 def twin(case, outputs, targets):
@@ -157,9 +165,12 @@ def test_codes_are_append_only():
 
 
 def test_a_code_that_is_not_known_gives_no_number():
-    row = np.zeros(2)
+    row, found = np.zeros(1), np.zeros(1)
     known = criterion_of(LOSSES["mae"], row.dtype)
-    assert np.isnan(loss_of_row(Criterion(99, 0.0, known.address), row, row, row.copy()))
+    losses_of_rows(
+        Criterion(99, 0.0, known.address), row, row[:, None], row, 1.0, row.copy(), found, row.copy()
+    )
+    assert np.isnan(found)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -232,6 +243,23 @@ def test_small_differences_of_large_logits_are_kept(far, dtype):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @each_case
+def test_a_row_of_no_weight_is_not_there(case, bad):
+    """Nor its outputs, whatever they are."""
+    rng = np.random.default_rng(0)
+    n_out = case.n_outs[min(1, len(case.n_outs) - 1)]
+    outputs = np.full((3, n_out), 0.25)
+    outputs[1, 0] = bad
+    targets = case.targets(rng, 3, n_out).astype(float)
+    delta, (found, hits), weights = np.full(3 * n_out, np.nan), np.empty((2, 3)), np.array([1.0, 0.0, 2.0])
+    criterion = criterion_of(case.loss, outputs.dtype)
+    losses_of_rows(criterion, outputs.ravel(), targets, weights, 0.5, delta, found, hits)
+    of_each = run(case.loss, outputs, targets)[1]
+    np.testing.assert_array_equal(delta.reshape(3, n_out)[1], 0)
+    np.testing.assert_allclose(delta.reshape(3, n_out)[[0, 2]], of_each[[0, 2]] * [[0.5], [1]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@each_case
 def test_outputs_that_are_not_finite_give_a_loss_that_is_not(case, bad):
     n_out = case.n_outs[min(1, len(case.n_outs) - 1)]
     for place in range(n_out):
@@ -288,12 +316,11 @@ def test_mse_is_the_sum_over_outputs_without_a_half():
 
 
 def test_hit_is_the_first_largest_output():
-    softmax = criterion_of(LOSSES["softmax_cross_entropy"], np.dtype(float))
-    for outputs, label, hit in [
+    for outputs, label, expected in [
         ([1, 2, 3], 2, 1), ([1, 2, 3], 1, 0), ([3, 2, 1], 0, 1), ([2, 2, 1], 0, 1), ([2, 2, 1], 1, 0),
     ]:  # fmt: skip
-        assert hit_of_row(softmax, np.array(outputs, float), np.array([label], float)) == hit
-    assert hit_of_row(criterion_of(LOSSES["mse"], np.dtype(float)), np.array([1.0]), np.array([1.0])) == 0
+        assert hit(LOSSES["softmax_cross_entropy"], outputs, [label]) == expected
+    assert hit(LOSSES["mse"], [1.0], [1.0]) == 0
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -307,9 +334,9 @@ def test_hits(name):
     }  # fmt: skip
     for case in CASES.values():
         if case.loss.name == name:
-            for outputs, target, hit in cases.get(case.targets, [([1, 1], [1, 1], 0)]):
-                row, goal = np.array(outputs, float), np.array(target, float)
-                assert hit_of_row(criterion_of(case.loss, row.dtype), row, goal) == hit
+            for outputs, target, expected in cases.get(case.targets, [([1, 1], [1, 1], 0)]):
+                goal = target[: len(target) // case.loss.outputs_a_target]
+                assert hit(case.loss, outputs, goal) == expected
 
 
 def test_slopes_at_kinks():
@@ -391,17 +418,20 @@ def test_no_loss_compiles_the_loop_again():
         model, X, y = data_of(case)
         hl.Trainer(model, loss=case.loss).fit(X, y, epochs=1, validation_data=(X, y))
         hl.Objective(model, X, y, loss=case.loss).gradient(model.theta)
-        kernels = (train_block, evaluate_block, gradient_block, loss_of_row, hit_of_row)
+        kernels = (train_block, evaluate_block, gradient_block, losses_of_rows)
         found = [len(kernel.signatures) for kernel in kernels]
         before = before or found
         assert found == before
 
 
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    "name", ["mae", "huber", "gaussian_nll", "poisson_nll", "hinge", "squared_hinge", "perceptron"]
+)
 def test_float32_code_holds_no_float64(name):
+    """Of the kernels of one sample. Those of many write float64 losses and read float64 weights."""
     row = numba.float32[::1]
-    options = (numba.float32,) * (name in ("huber", "softmax_cross_entropy"))
+    options = (numba.float32,) * (name == "huber")
     arguments = (row, row, row, *options)
     fresh = numba.njit(fastmath=FLAGS, error_model="numpy", nogil=True, _nrt=False)(
         getattr(losses, name).py_func

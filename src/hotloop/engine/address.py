@@ -11,7 +11,7 @@ from typing import Any
 
 from hotloop._jit import COMPILED, intrinsic, signature, typeof, types
 
-__all__ = ["NOWHERE", "address_of", "call", "call_for_number"]
+__all__ = ["NOWHERE", "address_of", "call"]
 
 NOWHERE = 0
 """The address of a kernel that is not used."""
@@ -35,34 +35,30 @@ def _address_of(kernel: Any, kinds: tuple[Any, ...]) -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
-def _caller(result: Any) -> Any:
-    def typed(typing_context, address, arguments):
-        if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in arguments.types):
-            return None  # the callee was compiled for contiguous arrays
+def _call(typing_context, address, arguments):
+    """The intrinsic `call`: the kernel at `address`, which returns nothing, with these arguments."""
+    if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in arguments.types):
+        return None  # the callee was compiled for contiguous arrays
 
-        def codegen(context, builder, signature, values):
-            kinds = [types.unliteral(kind) for kind in arguments.types]
-            convention = context.call_conv
-            pointer = convention.get_function_type(result, kinds).as_pointer()
-            function = builder.inttoptr(values[0], pointer)
-            parts = [
-                context.cast(builder, builder.extract_value(values[1], k), have, want)
-                for k, (have, want) in enumerate(zip(arguments.types, kinds, strict=True))
-            ]
-            _, found = convention.call_function(builder, function, result, kinds, parts)
-            return context.get_dummy_value() if result is types.none else found
+    def codegen(context, builder, signature, values):
+        kinds = [types.unliteral(kind) for kind in arguments.types]
+        convention = context.call_conv
+        pointer = convention.get_function_type(types.none, kinds).as_pointer()
+        function = builder.inttoptr(values[0], pointer)
+        parts = [
+            context.cast(builder, builder.extract_value(values[1], k), have, want)
+            for k, (have, want) in enumerate(zip(arguments.types, kinds, strict=True))
+        ]
+        convention.call_function(builder, function, types.none, kinds, parts)
+        return context.get_dummy_value()
 
-        return signature(result, types.int64, arguments), codegen
-
-    return typed
+    return signature(types.none, types.int64, arguments), codegen
 
 
 if COMPILED:
-    call, call_for_number = intrinsic(_caller(types.none)), intrinsic(_caller(types.float64))
+    call = intrinsic(_call)
 else:
 
     def call(address: int, arguments: tuple[Any, ...]) -> Any:
         """Call the kernel at `address`."""
         return _PLAIN[address](*arguments)
-
-    call_for_number = call

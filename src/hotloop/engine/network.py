@@ -27,7 +27,7 @@ from hotloop.engine.table import (
 )
 from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
-from hotloop.losses import hit_of_row, loss_of_row
+from hotloop.losses import losses_of_rows
 
 __all__ = ["backward", "backward_row", "forward", "loss_rows"]
 
@@ -68,16 +68,10 @@ def loss_rows(net, loss, targets, weights, scale, crew):
     n_out = last[N_OUT]
     grain, _ = tile_shape(net.work)
     lo, hi = share(len(weights), grain, crew.tid, crew.n_threads)
-    for i in range(lo, hi):
-        outputs = net.work[last[VALUE] + i * n_out : last[VALUE] + (i + 1) * n_out]
-        delta = net.work[last[DELTA] + i * n_out : last[DELTA] + (i + 1) * n_out]
-        net.row_loss[i] = loss_of_row(loss, outputs, targets[i], delta)
-        net.row_hit[i] = hit_of_row(loss, outputs, targets[i])
-        factor = net.work.dtype.type(weights[i] * scale)
-        if factor == 0:
-            delta[:] = 0  # also where the loss is infinite: a row of no weight is not there
-        for j in range(len(delta)):
-            delta[j] *= factor
+    outputs = net.work[last[VALUE] + lo * n_out : last[VALUE] + hi * n_out]
+    delta = net.work[last[DELTA] + lo * n_out : last[DELTA] + hi * n_out]
+    losses, hits = net.row_loss[lo:hi], net.row_hit[lo:hi]
+    losses_of_rows(loss, outputs, targets[lo:hi], weights[lo:hi], scale, delta, losses, hits)
 
 
 @kernel

@@ -6,7 +6,7 @@ summed over the outputs of a sample; over samples the loss is the weighted mean.
 
 Each file holds one kind, descriptions and kernels of its members together. To add one: a code
 (append-only over all files: the next is 12), a frozen dataclass and two kernels in the file of its
-kind, and here its place in `LOSSES`, a branch in `loss_of_code` and one in `rarer_product_of_row` (and
+kind, and here its place in `LOSSES`, a branch in `loss_of_row` and one in `rarer_product_of_row` (and
 in `hit_of_row`, if it has an accuracy).
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from hotloop._checks import check_choice
 from hotloop._jit import kernel, kernel_inline
-from hotloop.engine.address import NOWHERE, address_of, call, call_for_number
+from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Criterion, Loss
 from hotloop.losses.custom import GIVEN_CODE, Custom, given
@@ -39,7 +39,7 @@ from hotloop.losses.probabilities import (
     KLDivergence,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
-    kl_divergence,
+    negative_entropy,
     sigmoid_cross_entropy,
     sigmoid_cross_entropy_product,
     softmax_cross_entropy,
@@ -86,8 +86,7 @@ __all__ = [
     "check_loss",
     "criterion_of",
     "curvature_of",
-    "hit_of_row",
-    "loss_of_row",
+    "losses_of_rows",
     "product_of_row",
 ]
 
@@ -131,8 +130,9 @@ def criterion_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
     """`loss` as the kernels take it, for a network of this dtype."""
     if loss.code in COMMON:
         return Criterion(loss.code, loss.option(), NOWHERE)
-    row = np.empty(1, dtype)
-    address = address_of(rarer_loss_of_row, (loss.code, loss.option(), row, row, row))
+    row, numbers = np.empty(1, dtype), np.empty(1)
+    arguments = (loss.code, loss.option(), row, row[:, None], row, 1.0, row, numbers, numbers)
+    address = address_of(rarer_losses_of_rows, arguments)
     return Criterion(loss.code, loss.option(), address)
 
 
@@ -157,27 +157,58 @@ def curvature_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
 
 
 @kernel_inline
-def loss_of_row(loss, outputs, target, delta):
-    """The loss of one sample; `delta` becomes its gradient with respect to `outputs`.
+def losses_of_rows(loss, outputs, targets, weights, scale, delta, losses, hits):
+    """The loss of each of n samples, how much of its target it hits, and its part of the gradient.
 
-    `loss` is a `Criterion`.
+    Parameters
+    ----------
+    loss : Criterion
+    outputs : (n * outputs,)
+    targets : (n, width)
+    weights : (n,)
+    scale : float
+    delta : (n * outputs,)
+        Becomes scale · weight · ∂loss/∂outputs.
+    losses, hits : (n,)
+        Become the loss, and 0 to 1; 0 for losses without accuracy.
     """
     code, number = loss.code, outputs.dtype.type
     if code == SOFTMAX_CROSS_ENTROPY_CODE:
-        return np.float64(softmax_cross_entropy(outputs, target, delta, number(loss.option)))
-    if code == MSE_CODE:
-        return np.float64(mse(outputs, target, delta))
-    return call_for_number(loss.address, (code, loss.option, outputs, target, delta))
+        option = number(loss.option)
+        softmax_cross_entropy(outputs, targets, weights, scale, option, delta, losses, hits)
+    elif code == MSE_CODE:
+        mse(outputs, targets, weights, scale, delta, losses)
+        hits[:] = 0.0
+    else:
+        rows = (outputs, targets, weights, scale, delta, losses, hits)
+        call(loss.address, (code, loss.option, *rows))
 
 
 @kernel
-def rarer_loss_of_row(code, option, outputs, target, delta):
-    """`loss_of_row` of the other codes, compiled when one is first used; NaN for one that is not known."""
-    return np.float64(loss_of_code(code, option, outputs, target, delta))
+def rarer_losses_of_rows(code, option, outputs, targets, weights, scale, delta, losses, hits):
+    """`losses_of_rows` of the other codes, compiled when one is first used; NaN for one that is not known."""
+    n_out, number = len(outputs) // len(losses), outputs.dtype.type
+    if code == KL_DIVERGENCE_CODE:
+        softmax_cross_entropy(outputs, targets, weights, scale, number(0), delta, losses, hits)
+        for i in range(len(losses)):
+            losses[i] += negative_entropy(targets[i])
+        return
+    if code == SIGMOID_CROSS_ENTROPY_CODE:
+        sigmoid_cross_entropy(outputs, targets, delta, losses)
+    for i in range(len(losses)):
+        z, slope = outputs[i * n_out : (i + 1) * n_out], delta[i * n_out : (i + 1) * n_out]
+        if code != SIGMOID_CROSS_ENTROPY_CODE:
+            losses[i] = loss_of_row(code, option, z, targets[i], slope)
+        hits[i] = hit_of_row(code, z, targets[i])
+        factor = number(weights[i] * scale)
+        if factor == 0:
+            slope[:] = 0  # also where the loss is infinite: a row of no weight is not there
+        for j in range(len(slope)):
+            slope[j] *= factor
 
 
-@kernel
-def loss_of_code(code, option, outputs, target, delta):
+@kernel_inline
+def loss_of_row(code, option, outputs, target, delta):
     """The loss of one sample, in the dtype of the network."""
     number = outputs.dtype.type
     if code == MAE_CODE:
@@ -188,10 +219,6 @@ def loss_of_code(code, option, outputs, target, delta):
         return gaussian_nll(outputs, target, delta)
     if code == POISSON_NLL_CODE:
         return poisson_nll(outputs, target, delta)
-    if code == KL_DIVERGENCE_CODE:
-        return kl_divergence(outputs, target, delta)
-    if code == SIGMOID_CROSS_ENTROPY_CODE:
-        return sigmoid_cross_entropy(outputs, target, delta)
     if code == HINGE_CODE:
         return hinge(outputs, target, delta)
     if code == SQUARED_HINGE_CODE:
@@ -241,11 +268,8 @@ def rarer_product_of_row(code, option, outputs, target, tangent, out):
 
 
 @kernel_inline
-def hit_of_row(loss, outputs, target):
+def hit_of_row(code, outputs, target):
     """How much of the target the outputs hit, 0 to 1; 0 for losses without accuracy."""
-    code = loss.code
-    if code in (SOFTMAX_CROSS_ENTROPY_CODE, KL_DIVERGENCE_CODE):
-        return class_hit(outputs, target)
     if code == SIGMOID_CROSS_ENTROPY_CODE:
         return side_hits(outputs, target, HALF)
     if code in (HINGE_CODE, SQUARED_HINGE_CODE, PERCEPTRON_CODE):
@@ -253,25 +277,14 @@ def hit_of_row(loss, outputs, target):
     return 0.0
 
 
-@kernel_inline
-def class_hit(outputs, target):
-    """1 if the first largest output is the target's class, or its first largest probability."""
-    label = int(target[0]) if len(target) == 1 else first_largest(target)
-    for j in range(len(outputs)):
-        # Written so that NaN is a miss.
-        ahead = outputs[label] > outputs[j] or (outputs[label] == outputs[j] and label <= j)
-        if not ahead:
-            return 0.0
-    return 1.0
-
-
 @kernel
-def first_largest(row):
-    """Index of the first largest number."""
-    best = 0
-    for j in range(1, len(row)):
-        best = j if row[j] > row[best] else best
-    return best
+def class_hit(outputs, target):
+    """1 if the first largest output is the target's class."""
+    label = int(target[0])
+    hit = True  # written so that NaN is a miss
+    for j in range(len(outputs)):
+        hit &= outputs[label] > outputs[j] or (outputs[label] == outputs[j] and label <= j)
+    return 1.0 if hit else 0.0
 
 
 @kernel

@@ -17,7 +17,7 @@ from hotloop._checks import (
     n_columns,
 )
 from hotloop._jit import kernel, kernel_in_order, kernel_inline
-from hotloop.engine.mathfun import exp
+from hotloop.engine.mathfun import exp, log, log1p, sigmoid
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Loss
 
@@ -126,44 +126,89 @@ class SoftmaxCrossEntropy(Loss):
 
 
 @kernel_inline
-def softmax_cross_entropy(outputs, target, delta, smoothing):
-    """−Σⱼ qⱼ log softmax(z)ⱼ; target: (1,) a class, or (classes,) probabilities."""
-    peak, total = softmax(outputs, delta)
-    log_total = math.log(total)
-    if len(target) > 1 or smoothing > ZERO:
-        return soft_cross_entropy(outputs, target, delta, smoothing, log_total, peak)
-    label = int(target[0])
-    delta[label] -= ONE
-    return negative_log_share(log_total, outputs[label], peak)
+def softmax_cross_entropy(outputs, targets, weights, scale, smoothing, delta, losses, hits):
+    """−Σⱼ qⱼ log softmax(z)ⱼ of each sample; targets: (n, 1) classes, or (n, classes) probabilities.
+
+    `delta` becomes scale · weight · gradient, and `hits` 1 where the first largest output is the target's
+    class. The exponentials of all samples are taken in one loop, which vectorises however few the classes
+    are: in loops over the outputs of one sample it is the start and the end that take the time.
+    """
+    n_out, number = len(outputs) // len(losses), outputs.dtype.type
+    for i in range(len(losses)):
+        row = i * n_out
+        peak = outputs[row]
+        for j in range(n_out):
+            peak = outputs[row + j] if outputs[row + j] > peak else peak
+        for j in range(n_out):
+            delta[row + j] = outputs[row + j] - peak
+        losses[i] = peak
+    for j in range(len(delta)):
+        delta[j] = exp(delta[j])
+    for i in range(len(losses)):
+        row, peak, total = i * n_out, number(losses[i]), ZERO
+        for j in range(n_out):
+            total += delta[row + j]
+        z, share = outputs[row : row + n_out], delta[row : row + n_out]
+        label = int(targets[i, 0]) if targets.shape[1] == 1 else first_largest(targets[i])
+        hits[i] = first_peak(z, label, peak) if total == total else 0.0  # NaN is a miss
+        factor = number(weights[i] * scale)
+        if targets.shape[1] > 1 or smoothing > ZERO:
+            losses[i] = soft_cross_entropy(z, targets[i], share, smoothing, total, peak, factor)
+        else:
+            losses[i] = negative_log_share(log(total), z[label], peak)
+            ratio = factor / total
+            for j in range(n_out):
+                share[j] *= ratio
+            share[label] -= factor
+        if factor == 0:
+            share[:] = 0  # also where the loss is infinite: a row of no weight is not there
+
+
+@kernel_inline
+def first_peak(outputs, label, peak):
+    """1 if the label's output is the peak, and none before it is; else 0."""
+    hit = outputs[label] == peak
+    if hit:
+        for j in range(label):
+            hit &= outputs[j] < peak
+    return 1.0 if hit else 0.0
+
+
+@kernel
+def first_largest(row):
+    """Index of the first largest number."""
+    best = 0
+    for j in range(1, len(row)):
+        best = j if row[j] > row[best] else best
+    return best
+
+
+@kernel
+def soft_cross_entropy(outputs, target, delta, smoothing, total, peak, factor):
+    """The loss where q has more than one class; delta holds e^(outputs − peak), whose sum is `total`."""
+    keep, spread = ONE - smoothing, smoothing / outputs.dtype.type(len(outputs))
+    loss, mass, log_total = ZERO, ZERO, log(total)
+    for j in range(len(outputs)):
+        q = keep * probability(target, j) + spread
+        mass += q  # 1, up to the rounding of the user's probabilities
+        loss += q * negative_log_share(log_total, outputs[j], peak)
+    ratio = mass / total
+    for j in range(len(outputs)):
+        delta[j] = factor * (ratio * delta[j] - (keep * probability(target, j) + spread))
+    return loss
 
 
 @kernel_inline
 def softmax(outputs, share):
-    """share ← softmax of outputs; returns (the largest output, Σ e^(output − largest))."""
-    peak = outputs[0]
+    """share ← softmax of outputs."""
+    peak, total = outputs[0], ZERO
     for j in range(len(outputs)):
         peak = outputs[j] if outputs[j] > peak else peak
-    total = ZERO
     for j in range(len(outputs)):
         share[j] = exp(outputs[j] - peak)
         total += share[j]
     for j in range(len(outputs)):
         share[j] /= total
-    return peak, total
-
-
-@kernel
-def soft_cross_entropy(outputs, target, delta, smoothing, log_total, peak):
-    """The same where q has more than one class; delta holds softmax(z)."""
-    keep, spread = ONE - smoothing, smoothing / outputs.dtype.type(len(outputs))
-    loss, mass = ZERO, ZERO
-    for j in range(len(outputs)):
-        q = keep * probability(target, j) + spread
-        mass += q  # 1, up to the rounding of the user's probabilities
-        loss += q * negative_log_share(log_total, outputs[j], peak)
-    for j in range(len(outputs)):
-        delta[j] = mass * delta[j] - (keep * probability(target, j) + spread)
-    return loss
 
 
 @kernel_inline
@@ -227,13 +272,13 @@ class KLDivergence(Loss):
 
 
 @kernel
-def kl_divergence(outputs, target, delta):
-    """Σⱼ pⱼ (log pⱼ − log softmax(z)ⱼ)."""
-    loss = softmax_cross_entropy(outputs, target, delta, outputs.dtype.type(0))
+def negative_entropy(target):
+    """Σⱼ pⱼ log pⱼ: what the Kullback–Leibler divergence has beside the cross-entropy."""
+    total = ZERO
     for j in range(len(target)):
         if target[j] > ZERO:
-            loss += target[j] * math.log(target[j])
-    return loss
+            total += target[j] * math.log(target[j])
+    return total
 
 
 @dataclass(frozen=True)
@@ -259,19 +304,19 @@ class SigmoidCrossEntropy(Loss):
 
 
 @kernel_in_order
-def sigmoid_cross_entropy(outputs, target, delta):
-    """Σⱼ max(z, 0) − y z + log(1 + e^(−|z|)): all terms as written are at least 0."""
-    total = ZERO
-    for j in range(len(outputs)):
-        z, y = outputs[j], target[j]
-        small = outputs.dtype.type(exp(-abs(z)))  # else, uncompiled, a Python float: float32 beside ONE
-        if z > ZERO:
-            total += (ONE - y) * z + math.log1p(small)
-            delta[j] = ONE / (ONE + small) - y
-        else:
-            total += -y * z + math.log1p(small)
-            delta[j] = small / (ONE + small) - y
-    return total
+def sigmoid_cross_entropy(outputs, targets, delta, losses):
+    """Σⱼ max(z, 0) − y z + log(1 + e^(−|z|)) of each sample: all terms as written are at least 0."""
+    y, n_out = targets.reshape(targets.size), len(outputs) // len(losses)
+    for k in range(len(delta)):
+        z = outputs[k]
+        linear = (ONE - y[k]) * z if z > ZERO else -y[k] * z
+        delta[k] = linear + log1p(exp(-abs(z)))
+    for i in range(len(losses)):
+        losses[i] = 0.0
+        for j in range(n_out):
+            losses[i] += delta[i * n_out + j]
+    for k in range(len(delta)):
+        delta[k] = sigmoid(outputs[k]) - y[k]
 
 
 @kernel

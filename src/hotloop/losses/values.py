@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_number, check_values
-from hotloop._jit import kernel, kernel_in_order
+from hotloop._jit import kernel, kernel_in_order, kernel_inline
 from hotloop.engine.mathfun import exp
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Loss
@@ -38,15 +38,18 @@ class MSE(Loss):
     code: ClassVar[int] = MSE_CODE
 
 
-@kernel
-def mse(outputs, target, delta):
-    """Σⱼ (zⱼ − yⱼ)²."""
-    total = ZERO
-    for j in range(len(outputs)):
-        error = outputs[j] - target[j]
-        total += error * error
-        delta[j] = TWO * error
-    return total
+@kernel_inline
+def mse(outputs, targets, weights, scale, delta, losses):
+    """Σⱼ (zⱼ − yⱼ)² of each sample; `delta` becomes scale · weight · gradient."""
+    n_out, number = len(outputs) // len(losses), outputs.dtype.type
+    y = targets.reshape(targets.size)
+    for i in range(len(losses)):
+        row, total, factor = i * n_out, ZERO, number(TWO * (weights[i] * scale))
+        for j in range(n_out):
+            error = outputs[row + j] - y[row + j]
+            total += error * error
+            delta[row + j] = factor * error if factor != 0 else number(0)
+        losses[i] = total
 
 
 @kernel
