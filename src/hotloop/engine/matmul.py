@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hotloop._jit import kernel
+from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.tile import (
     NARROW_ROWS,
     ROW_VECTORS,
@@ -26,13 +26,17 @@ from hotloop.engine.tile import (
     tile_shape,
 )
 
-__all__ = ["MOST_TERMS", "Matrix", "multiply"]
+__all__ = ["FEW", "MOST_TERMS", "Matrix", "multiply"]
 
 MOST_TERMS = 512
 """Terms of a sum in one pass: a panel of so many rows and a tile's rows of `a` stay in the cache.
 
 (A panel of a `b` that is not transposed gains nothing, at any width up to 2048: tried.)
 """
+
+
+FEW, WORTH_FEW = 3, 16
+"""Columns that would leave most of a tile empty, if there are `WORTH_FEW` times as many rows or terms."""
 
 
 class Matrix(NamedTuple):
@@ -54,7 +58,7 @@ def multiply(out, start, a, b, rows, cols, inner, panel):
     `out`, `start`, `a`, `b` are `Matrix`; `out` and `start` have ``col=1``, and may be the same; `b` has
     ``col=1``, or ``row=1`` if it is transposed.
     `panel` is scratch of ``min(inner, MOST_TERMS) * tile_shape(out.data)[1]`` numbers, used when `b` is
-    transposed.
+    transposed, and at least FEW * MOST_TERMS, used when it has few columns.
     """
     if inner == 1:
         _outer(out, start, a, b, rows, cols)
@@ -62,8 +66,86 @@ def multiply(out, start, a, b, rows, cols, inner, panel):
     for p in range(0, max(inner, 1), MOST_TERMS):
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
-        so_far = start if p == 0 else out
-        _multiply_terms(out, so_far, some_a, some_b, rows, cols, min(MOST_TERMS, inner - p), panel)
+        so_far, some = start if p == 0 else out, min(MOST_TERMS, inner - p)
+        if cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner:
+            _few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
+        elif cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows:
+            _few_by_terms(out, so_far, some_a, some_b, rows, cols, some, panel)
+        else:
+            _multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel)
+
+
+@kernel
+def _few_by_rows(out, start, a, b, rows, cols, inner, panel):
+    """Few columns, as forward with one output: dot products along the rows of `a`, four rows at a time.
+
+    A tile would fill few of its lanes. Whether it is this form depends on nothing but `cols` and `inner`.
+    """
+    for j in range(cols):
+        column = panel[j * inner : (j + 1) * inner]
+        for p in range(inner):
+            column[p] = b.data[b.offset + p * b.row + j * b.col]
+    zero = out.data.dtype.type(0)
+    for i in range(0, rows, 4):
+        # Past the last row the last once more: so every row goes through the same loop.
+        i1, i2, i3 = min(i + 1, rows - 1), min(i + 2, rows - 1), min(i + 3, rows - 1)
+        x0 = a.data[a.offset + i * a.row : a.offset + i * a.row + inner]
+        x1 = a.data[a.offset + i1 * a.row : a.offset + i1 * a.row + inner]
+        x2 = a.data[a.offset + i2 * a.row : a.offset + i2 * a.row + inner]
+        x3 = a.data[a.offset + i3 * a.row : a.offset + i3 * a.row + inner]
+        for j in range(cols):
+            column = panel[j * inner : (j + 1) * inner]
+            sum0, sum1, sum2, sum3 = zero, zero, zero, zero
+            for p in range(len(column)):
+                sum0 += x0[p] * column[p]
+                sum1 += x1[p] * column[p]
+                sum2 += x2[p] * column[p]
+                sum3 += x3[p] * column[p]
+            # All are read before one is written: `start` may be `out`.
+            s, o = start.offset + j, out.offset + j
+            sum0 += start.data[s + i * start.row]
+            sum1 += start.data[s + i1 * start.row]
+            sum2 += start.data[s + i2 * start.row]
+            sum3 += start.data[s + i3 * start.row]
+            out.data[o + i * out.row], out.data[o + i1 * out.row] = sum0, sum1
+            out.data[o + i2 * out.row], out.data[o + i3 * out.row] = sum2, sum3
+
+
+@kernel
+def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
+    """Few columns and a transposed `a`, as in the gradient of one output: term by term, along the rows of out.
+
+    Each sum has the order that a tile would give it.
+    """
+    some = len(panel) // FEW
+    for first in range(0, rows, some):
+        n = min(some, rows - first)
+        for j in range(cols):
+            sums = panel[j * n : (j + 1) * n]
+            s, o = start.offset + first * start.row + j, out.offset + first * out.row + j
+            for i in range(n):
+                sums[i] = start.data[s + i * start.row]
+            _add_terms(sums, a.data, a.offset + first, a.col, b.data, b.offset + j * b.col, b.row, inner)
+            for i in range(n):
+                out.data[o + i * out.row] = sums[i]
+
+
+@kernel_in_order
+def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
+    """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four terms at a time, so that sums are read less."""
+    n = len(sums)
+    for p in range(0, inner - 3, 4):
+        first, b_p = a0 + p * a_step, b0 + p * b_step
+        u, v = a[first : first + n], a[first + a_step : first + a_step + n]
+        first += 2 * a_step
+        w, x = a[first : first + n], a[first + a_step : first + a_step + n]
+        b_u, b_v, b_w, b_x = b[b_p], b[b_p + b_step], b[b_p + 2 * b_step], b[b_p + 3 * b_step]
+        for i in range(len(sums)):
+            sums[i] = (((sums[i] + u[i] * b_u) + v[i] * b_v) + w[i] * b_w) + x[i] * b_x
+    for p in range(inner - inner % 4, inner):
+        u, b_u = a[a0 + p * a_step : a0 + p * a_step + n], b[b0 + p * b_step]
+        for i in range(len(sums)):
+            sums[i] += u[i] * b_u
 
 
 @kernel

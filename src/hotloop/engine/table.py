@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.matmul import MOST_TERMS
+from hotloop.engine.matmul import FEW, MOST_TERMS
 from hotloop.engine.tile import PANEL_COLUMNS
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PenaltyTerm
 
@@ -249,7 +249,7 @@ def bind(
     zeros, size = size, size + _padded(widest, dtype)
     # Only the product with a transposed kernel needs a panel, and not in the first row.
     inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
-    panel_size = _padded(min(inner, MOST_TERMS) * PANEL_COLUMNS, dtype)
+    panel_size = _padded(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS), dtype)
     panels, size = size, size + n_threads * panel_size
     inputs, size = size, size + _padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
