@@ -24,6 +24,7 @@ from hotloop.engine.tile import (
     narrow_tile,
     row_tile,
     tile_shape,
+    transpose_square,
 )
 
 __all__ = ["FEW", "MOST_TERMS", "Matrix", "multiply"]
@@ -113,7 +114,7 @@ def _few_by_rows(out, start, a, b, rows, cols, inner, panel):
 
 @kernel
 def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
-    """Few columns and a transposed `a`, as in the gradient of one output: term by term, along the rows of out.
+    """Few columns and a transposed `a`, as in the gradient of one output: term by term.
 
     Each sum has the order that a tile would give it.
     """
@@ -132,7 +133,7 @@ def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
 
 @kernel_in_order
 def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
-    """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four terms at a time, so that sums are read less."""
+    """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four at a time, so that sums are read less."""
     n = len(sums)
     for p in range(0, inner - 3, 4):
         first, b_p = a0 + p * a_step, b0 + p * b_step
@@ -209,20 +210,33 @@ def _outer(out, start, a, b, rows, cols):
 
 @kernel
 def _pack(panel, b, j, n_cols, inner, tile_cols):
-    """Copy columns j … j + n_cols of a transposed `b` into rows of `panel`, so that a tile reads on.
+    """Copy columns j … j + n_cols of a transposed `b` into rows of `panel`, so that a tile reads on."""
+    origin, lanes = b.offset + j * b.col, tile_cols // VECTORS
+    squares, terms = n_cols - n_cols % lanes, inner - inner % lanes
+    for c in range(0, squares, lanes):
+        for p in range(0, terms, lanes):
+            to, source = p * tile_cols + c, origin + c * b.col + p
+            transpose_square(panel, to, tile_cols, b.data, source, b.col, lanes)
+    _pack_rest(panel, b, origin, 0, squares, terms, inner, tile_cols)
+    _pack_rest(panel, b, origin, squares, n_cols, 0, inner, tile_cols)
 
-    Along its rows, four at a time. Across them, with rows a power of two apart, each number would have to
-    be fetched anew, since such rows share few places of the first cache.
+
+@kernel
+def _pack_rest(panel, b, origin, first_col, end_col, first_term, end_term, tile_cols):
+    """What whole squares do not cover: along the columns, four at a time.
+
+    Across them, with columns a power of two apart, each number would have to be fetched anew, since such
+    columns share few places of the first cache.
     """
-    data, origin = b.data, b.offset + j * b.col
-    for c in range(0, n_cols - 3, 4):
-        start = origin + c * b.col
-        first, second = data[start : start + inner], data[start + b.col : start + b.col + inner]
-        start += 2 * b.col
-        third, fourth = data[start : start + inner], data[start + b.col : start + b.col + inner]
+    n = end_term - first_term
+    for c in range(first_col, end_col - 3, 4):
+        at = origin + c * b.col + first_term
+        first, second = b.data[at : at + n], b.data[at + b.col : at + b.col + n]
+        at += 2 * b.col
+        third, fourth = b.data[at : at + n], b.data[at + b.col : at + b.col + n]
         for p in range(len(first)):
-            to = p * tile_cols + c
+            to = (first_term + p) * tile_cols + c
             panel[to], panel[to + 1], panel[to + 2], panel[to + 3] = first[p], second[p], third[p], fourth[p]
-    for c in range(n_cols - n_cols % 4, n_cols):
-        for p in range(inner):
-            panel[p * tile_cols + c] = data[origin + c * b.col + p]
+    for c in range(end_col - (end_col - first_col) % 4, end_col):
+        for p in range(first_term, end_term):
+            panel[p * tile_cols + c] = b.data[origin + c * b.col + p]

@@ -23,6 +23,7 @@ __all__ = [
     "narrow_tile",
     "row_tile",
     "tile_shape",
+    "transpose_square",
 ]
 
 VECTORS = 2
@@ -49,6 +50,13 @@ def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row
             for p in range(inner):
                 total += a[a0 + i * a_row + p * a_col] * b[b0 + p * b_row + j]
             out[o + i * o_row + j] = total
+
+
+def plain_transpose(out, o, o_row, a, a0, a_row, lanes):
+    """What `transpose_square` computes: out[p, c] = a[c, p] for c, p < lanes."""
+    for c in range(lanes):
+        for p in range(lanes):
+            out[o + p * o_row + c] = a[a0 + c * a_row + p]
 
 
 def _target_shape(context: Any, itemsize: int) -> tuple[int, int]:
@@ -181,6 +189,30 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
         vectors.store(values, base)
 
 
+def _write_transpose(context: Any, builder: Any, array_types: Any, args: Any) -> None:
+    """Write the transposition of a square of vectors: the upper half of its rows is interleaved with the
+    lower half, as often as the square can be halved. LLVM does not find that in the loops.
+    """
+    out, o, o_row, a, a0, a_row, _ = args
+    out_type, a_type = array_types
+    item = out_type.dtype
+    lanes = _target_shape(context, item.bitwidth // 8)[1]
+    vectors = _Vectors(builder, item, context.get_data_type(item), lanes, 1)
+
+    def places(array_type: Any, array: Any, offset: Any, step: Any) -> list[Any]:
+        data = context.make_array(array_type)(context, builder, array).data
+        return [builder.gep(data, [builder.add(offset, builder.mul(I64(k), step))]) for k in range(lanes)]
+
+    rows = [vectors.load(place)[0] for place in places(a_type, a, a0, a_row)]
+    pairs = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
+    low, high = (ir.Constant(ir.VectorType(I32, lanes), half) for half in (pairs[:lanes], pairs[lanes:]))
+    for _ in range(lanes.bit_length() - 1):
+        both = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
+        rows = [builder.shuffle_vector(x, y, half) for x, y in both for half in (low, high)]
+    for row, place in zip(rows, places(out_type, out, o, o_row), strict=True):
+        vectors.store([row], place)
+
+
 def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> list[list[Any]]:
     """The loop: values = first; for p in range(inner): values = term(p, values)."""
     before = builder.block
@@ -226,6 +258,17 @@ def _make_tile(kind: str) -> Any:
     return intrinsic(tile)
 
 
+def _transpose(typing_context, out, o, o_row, a, a0, a_row, lanes):
+    """`plain_transpose` in registers, for as many lanes as a vector has."""
+    n = types.int64
+
+    def codegen(context, builder, signature, args):
+        _write_transpose(context, builder, (out, a), args)
+        return context.get_dummy_value()
+
+    return types.void(out, n, n, a, n, n, n), codegen
+
+
 def _plain_shape(array):
     """(rows, columns) of a plain tile: any would do."""
     return 4, 4
@@ -244,7 +287,7 @@ def _tile_shape(typing_context, array):
 if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
     narrow_tile, row_tile = _make_tile("narrow"), _make_tile("row")
-    tile_shape = intrinsic(_tile_shape)
+    tile_shape, transpose_square = intrinsic(_tile_shape), intrinsic(_transpose)
 else:
     full_tile = edge_tile = narrow_tile = row_tile = kernel(plain_tile)
-    tile_shape = kernel(_plain_shape)
+    tile_shape, transpose_square = kernel(_plain_shape), kernel(plain_transpose)
