@@ -142,13 +142,17 @@ def descend(net, x, n, update, step, theta, grad, crew, panel):
     A chunk of the gradient is used while it is in the first cache, and the next takes its place: two
     passes over memory of θ's size less. What a thread updates nobody else reads before the next barrier.
     Only where the norm of the whole gradient is needed first, there are two walks, and the threads meet in
-    between.
+    between. Where all of θ is a chunk, its parts would cost a call each: they are applied together.
     """
     norm, factor = 0.0, 1.0
-    first, last = (COMPUTE, APPLY) if update.needs_norm else (BOTH, BOTH)
+    together = net.alike and crew.n_threads == 1 and len(theta) <= CHUNK
+    first, last = (COMPUTE, APPLY) if update.needs_norm or together else (BOTH, BOTH)
     for phase in range(first, last + 1):
+        if phase == APPLY and together:
+            apply(update, 0, step, theta, grad, 0, len(theta), factor, 0.0)
+            break
         walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel)
-        if phase == COMPUTE:
+        if phase == COMPUTE and update.needs_norm:
             barrier(crew.sync, crew.n_threads)
             norm = gradient_norm(net, grad)
             if update.clip_norm > 0.0 and norm > update.clip_norm:
@@ -185,9 +189,9 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
                     )
                     if row[PENALTY] != NONE:
                         add_penalty(net, k, strength, theta, grad, at, first, last)
-                if phase == COMPUTE:
+                if phase == COMPUTE and update.needs_norm:
                     sum_squares(net, k, grad, first, last)
-                else:
+                elif phase != COMPUTE:
                     part = grad[at : at + end - start]
                     apply(update, group, step, theta, part, start, end, factor, shrink)
         if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):

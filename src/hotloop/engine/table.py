@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.matmul import FEW, MOST_TERMS
 from hotloop.engine.tile import PANEL_COLUMNS
-from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PenaltyTerm
+from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PROXIMAL, PenaltyTerm
 
 __all__ = [
     "BATCH_NORM",
@@ -160,6 +160,7 @@ class Net(NamedTuple):
     inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
     penalised: int  # 1 where a kernel has a penalty with a gradient
     limited: int  # 1 where a kernel has a limit to keep after each step
+    alike: int  # 1 where all of θ has one rate, and no proximal step
 
 
 class Mode(NamedTuple):
@@ -269,6 +270,7 @@ def bind(
         inputs=inputs,
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
+        alike=int(len(groups) == 1 and PROXIMAL not in terms),
     )
 
 
