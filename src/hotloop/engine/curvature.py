@@ -121,7 +121,7 @@ def add_products(net, tangent, x, still, n, out, crew, panel):
         if row[OP] == PRELU:
             slopes_product(net, row, tangent, source, moved, before, n, lo, hi, out)
             continue
-        vector_gradient(tangent, row, source, before, n, lo, hi, out, True)
+        vector_gradient(net, tangent, row, source, before, n, lo, hi, out, True)
         if row[OP] == DENSE:
             # R (xᵀ δ) = xᵀ R δ + (R x)ᵀ δ
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)

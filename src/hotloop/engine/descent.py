@@ -6,10 +6,10 @@ two write the same numbers.
 
 import numpy as np
 
-from hotloop._jit import kernel, kernel_in_order, kernel_inline
+from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
 from hotloop.engine.address import call
-from hotloop.engine.matmul import Matrix, multiply
+from hotloop.engine.matmul import Matrix, add_terms, multiply
 from hotloop.engine.table import (
     BATCH_NORM,
     BIAS,
@@ -71,11 +71,11 @@ def kernel_gradient(work, zeros, row, source, offset, n, lo, hi, grad, at, accum
 
 
 @kernel
-def vector_gradient(work, row, source, offset, n, lo, hi, grad, accumulate):
+def vector_gradient(net, work, row, source, offset, n, lo, hi, grad, accumulate):
     """∂L/∂ of numbers lo:hi of the vectors of an operation.
 
-    For biases it is Σδ over the `n` rows of the batch, for slopes Σδz where z ≤ 0; the sums of batch
-    normalisation are there from the backward pass.
+    For biases it is Σδ over the `n` rows, for slopes Σδz where z ≤ 0; the sums of batch normalisation are
+    there from the backward pass.
     """
     op, n_out = row[OP], row[N_OUT]
     if row[BIAS] != NONE:
@@ -84,7 +84,7 @@ def vector_gradient(work, row, source, offset, n, lo, hi, grad, accumulate):
             biases[:] = 0
         # The sum over the batch, or the one that batch normalisation has made.
         first = row[COLUMN] + DELTA_SUM * n_out if op == BATCH_NORM else row[DELTA]
-        add_rows(biases, work, first + lo, n_out, 1 if op == BATCH_NORM else n)
+        add_terms(biases, work, first + lo, n_out, net.work, net.one, 0, 1 if op == BATCH_NORM else n)
     if op == DENSE or row[WEIGHT] == NONE:
         return
     weights = grad[row[WEIGHT] + lo : row[WEIGHT] + hi]
@@ -102,23 +102,6 @@ def vector_gradient(work, row, source, offset, n, lo, hi, grad, accumulate):
             prelu_gradient(z, delta, weights)
 
 
-@kernel_in_order
-def add_rows(total, rows, first, step, n):
-    """total += Σ of `n` rows, the first at rows[first]; four at a time, so that `total` is read less."""
-    width = len(total)
-    for i in range(0, n - 3, 4):
-        at = first + i * step
-        a, b = rows[at : at + width], rows[at + step : at + step + width]
-        at += 2 * step
-        c, d = rows[at : at + width], rows[at + step : at + step + width]
-        for j in range(len(total)):
-            total[j] = (((total[j] + a[j]) + b[j]) + c[j]) + d[j]
-    for i in range(n - n % 4, n):
-        a = rows[first + i * step : first + i * step + width]
-        for j in range(len(total)):
-            total[j] += a[j]
-
-
 @kernel
 def add_gradient(net, x, n, grad, crew, panel):
     """Add this thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`."""
@@ -131,7 +114,7 @@ def add_gradient(net, x, n, grad, crew, panel):
             at = row[WEIGHT] + lo * row[N_OUT]
             kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, at, True, panel)
         lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
-        vector_gradient(net.work, row, source, offset, n, lo, hi, grad, True)
+        vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, True)
         source, offset = net.work, row[VALUE]
 
 
@@ -197,7 +180,7 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
         if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):
             lo, hi = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
             if phase != APPLY:
-                vector_gradient(net.work, row, source, offset, n, lo, hi, grad, False)
+                vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, False)
             if phase != COMPUTE and row[BIAS] != NONE:
                 start, end = row[BIAS] + lo, row[BIAS] + hi
                 apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)

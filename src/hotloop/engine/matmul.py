@@ -19,15 +19,16 @@ from hotloop.engine.tile import (
     NARROW_ROWS,
     ROW_VECTORS,
     VECTORS,
+    edge_square,
     edge_tile,
+    full_square,
     full_tile,
     narrow_tile,
     row_tile,
     tile_shape,
-    transpose_square,
 )
 
-__all__ = ["FEW", "MOST_TERMS", "Matrix", "multiply"]
+__all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply"]
 
 MOST_TERMS = 512
 """Terms of a sum in one pass: a panel of so many rows and a tile's rows of `a` stay in the cache.
@@ -126,13 +127,13 @@ def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
             s, o = start.offset + first * start.row + j, out.offset + first * out.row + j
             for i in range(n):
                 sums[i] = start.data[s + i * start.row]
-            _add_terms(sums, a.data, a.offset + first, a.col, b.data, b.offset + j * b.col, b.row, inner)
+            add_terms(sums, a.data, a.offset + first, a.col, b.data, b.offset + j * b.col, b.row, inner)
             for i in range(n):
                 out.data[o + i * out.row] = sums[i]
 
 
 @kernel_in_order
-def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
+def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
     """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four at a time, so that sums are read less."""
     n = len(sums)
     for p in range(0, inner - 3, 4):
@@ -212,31 +213,11 @@ def _outer(out, start, a, b, rows, cols):
 def _pack(panel, b, j, n_cols, inner, tile_cols):
     """Copy columns j … j + n_cols of a transposed `b` into rows of `panel`, so that a tile reads on."""
     origin, lanes = b.offset + j * b.col, tile_cols // VECTORS
-    squares, terms = n_cols - n_cols % lanes, inner - inner % lanes
-    for c in range(0, squares, lanes):
-        for p in range(0, terms, lanes):
+    for c in range(0, n_cols, lanes):
+        for p in range(0, inner, lanes):
             to, source = p * tile_cols + c, origin + c * b.col + p
-            transpose_square(panel, to, tile_cols, b.data, source, b.col, lanes)
-    _pack_rest(panel, b, origin, 0, squares, terms, inner, tile_cols)
-    _pack_rest(panel, b, origin, squares, n_cols, 0, inner, tile_cols)
-
-
-@kernel
-def _pack_rest(panel, b, origin, first_col, end_col, first_term, end_term, tile_cols):
-    """What whole squares do not cover: along the columns, four at a time.
-
-    Across them, with columns a power of two apart, each number would have to be fetched anew, since such
-    columns share few places of the first cache.
-    """
-    n = end_term - first_term
-    for c in range(first_col, end_col - 3, 4):
-        at = origin + c * b.col + first_term
-        first, second = b.data[at : at + n], b.data[at + b.col : at + b.col + n]
-        at += 2 * b.col
-        third, fourth = b.data[at : at + n], b.data[at + b.col : at + b.col + n]
-        for p in range(len(first)):
-            to = (first_term + p) * tile_cols + c
-            panel[to], panel[to + 1], panel[to + 2], panel[to + 3] = first[p], second[p], third[p], fourth[p]
-    for c in range(end_col - (end_col - first_col) % 4, end_col):
-        for p in range(first_term, end_term):
-            panel[p * tile_cols + c] = b.data[origin + c * b.col + p]
+            n_rows, n_terms = min(lanes, n_cols - c), min(lanes, inner - p)
+            if n_rows == lanes and n_terms == lanes:
+                full_square(panel, to, tile_cols, b.data, source, b.col, n_rows, n_terms)
+            else:
+                edge_square(panel, to, tile_cols, b.data, source, b.col, n_rows, n_terms)

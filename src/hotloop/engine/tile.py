@@ -18,12 +18,13 @@ __all__ = [
     "PANEL_COLUMNS",
     "ROW_VECTORS",
     "VECTORS",
+    "edge_square",
     "edge_tile",
+    "full_square",
     "full_tile",
     "narrow_tile",
     "row_tile",
     "tile_shape",
-    "transpose_square",
 ]
 
 VECTORS = 2
@@ -52,10 +53,10 @@ def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row
             out[o + i * o_row + j] = total
 
 
-def plain_transpose(out, o, o_row, a, a0, a_row, lanes):
-    """What `transpose_square` computes: out[p, c] = a[c, p] for c, p < lanes."""
-    for c in range(lanes):
-        for p in range(lanes):
+def plain_square(out, o, o_row, a, a0, a_row, n_rows, n_cols):
+    """What a square computes: out[p, c] = a[c, p] for c < n_rows and p < n_cols, both at most the lanes."""
+    for c in range(n_rows):
+        for p in range(n_cols):
             out[o + p * o_row + c] = a[a0 + c * a_row + p]
 
 
@@ -189,28 +190,37 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
         vectors.store(values, base)
 
 
-def _write_transpose(context: Any, builder: Any, array_types: Any, args: Any) -> None:
-    """Write the transposition of a square of vectors: the upper half of its rows is interleaved with the
-    lower half, as often as the square can be halved. LLVM does not find that in the loops.
+def _write_square(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
+    """Write the transposition of a square: the upper half of its rows is interleaved with the lower half,
+    as often as the square can be halved. LLVM does not find that in the loops.
+
+    A "full" square has as many rows and columns as a vector has lanes. Of an "edge" square only the
+    columns that exist are touched, and rows past the last are the last once more, and written over.
     """
-    out, o, o_row, a, a0, a_row, _ = args
+    out, o, o_row, a, a0, a_row, n_rows, n_cols = args
     out_type, a_type = array_types
     item = out_type.dtype
-    lanes = _target_shape(context, item.bitwidth // 8)[1]
-    vectors = _Vectors(builder, item, context.get_data_type(item), lanes, 1)
+    number, lanes = context.get_data_type(item), _target_shape(context, item.bitwidth // 8)[1]
+    is_full = kind == "full"
 
-    def places(array_type: Any, array: Any, offset: Any, step: Any) -> list[Any]:
-        data = context.make_array(array_type)(context, builder, array).data
-        return [builder.gep(data, [builder.add(offset, builder.mul(I64(k), step))]) for k in range(lanes)]
+    def places(array_type: Any, array: Any, offset: Any, step: Any, n: Any) -> list[Any]:
+        data, index = context.make_array(array_type)(context, builder, array).data, [*map(I64, range(lanes))]
+        if not is_full:
+            last = builder.sub(n, I64(1))
+            index = [builder.select(builder.icmp_signed("<", last, k), last, k) for k in index]
+        return [builder.gep(data, [builder.add(offset, builder.mul(k, step))]) for k in index]
 
-    rows = [vectors.load(place)[0] for place in places(a_type, a, a0, a_row)]
+    source, target = (
+        _Vectors(builder, item, number, lanes, 1, None if is_full else n) for n in (n_cols, n_rows)
+    )
+    rows = [source.load(place)[0] for place in places(a_type, a, a0, a_row, n_rows)]
     pairs = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
     low, high = (ir.Constant(ir.VectorType(I32, lanes), half) for half in (pairs[:lanes], pairs[lanes:]))
     for _ in range(lanes.bit_length() - 1):
         both = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
         rows = [builder.shuffle_vector(x, y, half) for x, y in both for half in (low, high)]
-    for row, place in zip(rows, places(out_type, out, o, o_row), strict=True):
-        vectors.store([row], place)
+    for row, place in reversed([*zip(rows, places(out_type, out, o, o_row, n_cols), strict=True)]):
+        target.store([row], place)
 
 
 def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> list[list[Any]]:
@@ -258,15 +268,17 @@ def _make_tile(kind: str) -> Any:
     return intrinsic(tile)
 
 
-def _transpose(typing_context, out, o, o_row, a, a0, a_row, lanes):
-    """`plain_transpose` in registers, for as many lanes as a vector has."""
-    n = types.int64
+def _make_square(kind: str) -> Any:
+    def square(typing_context, out, o, o_row, a, a0, a_row, n_rows, n_cols):
+        n = types.int64
 
-    def codegen(context, builder, signature, args):
-        _write_transpose(context, builder, (out, a), args)
-        return context.get_dummy_value()
+        def codegen(context, builder, signature, args):
+            _write_square(context, builder, (out, a), args, kind)
+            return context.get_dummy_value()
 
-    return types.void(out, n, n, a, n, n, n), codegen
+        return types.void(out, n, n, a, n, n, n, n), codegen
+
+    return intrinsic(square)
 
 
 def _plain_shape(array):
@@ -287,7 +299,9 @@ def _tile_shape(typing_context, array):
 if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
     narrow_tile, row_tile = _make_tile("narrow"), _make_tile("row")
-    tile_shape, transpose_square = intrinsic(_tile_shape), intrinsic(_transpose)
+    full_square, edge_square = _make_square("full"), _make_square("edge")
+    tile_shape = intrinsic(_tile_shape)
 else:
     full_tile = edge_tile = narrow_tile = row_tile = kernel(plain_tile)
-    tile_shape, transpose_square = kernel(_plain_shape), kernel(plain_transpose)
+    full_square = edge_square = kernel(plain_square)
+    tile_shape = kernel(_plain_shape)

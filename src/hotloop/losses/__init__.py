@@ -7,7 +7,8 @@ summed over the outputs of a sample; over samples the loss is the weighted mean.
 Each file holds one kind, descriptions and kernels of its members together. To add one: a code
 (append-only over all files: the next is 12), a frozen dataclass and two kernels in the file of its
 kind, and here its place in `LOSSES`, a branch in `loss_of_row` and one in `rarer_product_of_row` (and
-in `hit_of_row`, if it has an accuracy).
+in `hit_of_row`, if it has an accuracy). One that is used much may have loops of its own over all samples of
+a batch, and a place in `WHOLE_BATCH`.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ from hotloop._checks import check_choice
 from hotloop._jit import kernel, kernel_inline
 from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.errors import InvalidValueError
-from hotloop.losses.base import Criterion, Loss
+from hotloop.losses.base import Criterion, Loss, weigh
 from hotloop.losses.custom import GIVEN_CODE, Custom, given
 from hotloop.losses.margins import (
     HINGE_CODE,
@@ -39,7 +40,7 @@ from hotloop.losses.probabilities import (
     KLDivergence,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
-    negative_entropy,
+    kl_divergence,
     sigmoid_cross_entropy,
     sigmoid_cross_entropy_product,
     softmax_cross_entropy,
@@ -90,10 +91,18 @@ __all__ = [
     "product_of_row",
 ]
 
-ZERO, HALF = np.float32(0), np.float32(0.5)
+ZERO = np.float32(0)
 
-COMMON = (MSE_CODE, SOFTMAX_CROSS_ENTROPY_CODE)
-"""Codes that are part of the loop; the others are called by address."""
+WHOLE_BATCH = {
+    MSE_CODE: mse,
+    SOFTMAX_CROSS_ENTROPY_CODE: softmax_cross_entropy,
+    KL_DIVERGENCE_CODE: kl_divergence,
+    SIGMOID_CROSS_ENTROPY_CODE: sigmoid_cross_entropy,
+}
+"""Code → the kernel of a loss that has its own loops over samples; `row_by_row` has those of the others."""
+
+WITHOUT_ADDRESS = (MSE_CODE, SOFTMAX_CROSS_ENTROPY_CODE)
+"""Codes whose second derivatives are part of the loop over Hessian products."""
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -128,11 +137,9 @@ def check_loss(loss: Any, n_outputs: int, last_activation: str = "identity") -> 
 
 def criterion_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
     """`loss` as the kernels take it, for a network of this dtype."""
-    if loss.code in COMMON:
-        return Criterion(loss.code, loss.option(), NOWHERE)
     row, numbers = np.empty(1, dtype), np.empty(1)
     arguments = (loss.code, loss.option(), row, row[:, None], row, 1.0, row, numbers, numbers)
-    address = address_of(rarer_losses_of_rows, arguments)
+    address = address_of(WHOLE_BATCH.get(loss.code, row_by_row), arguments)
     return Criterion(loss.code, loss.option(), address)
 
 
@@ -149,14 +156,14 @@ def curvature_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
             "loss: a loss of your own has a value and a gradient, and no second derivatives; "
             "use hl.numerical_hessian(objective, theta), which takes differences of its gradient"
         )
-    if loss.code in COMMON:
+    if loss.code in WITHOUT_ADDRESS:
         return Criterion(loss.code, loss.option(), NOWHERE)
     row = np.empty(1, dtype)
     address = address_of(rarer_product_of_row, (loss.code, loss.option(), row, row, row, row))
     return Criterion(loss.code, loss.option(), address)
 
 
-@kernel_inline
+@kernel
 def losses_of_rows(loss, outputs, targets, weights, scale, delta, losses, hits):
     """The loss of each of n samples, how much of its target it hits, and its part of the gradient.
 
@@ -172,39 +179,19 @@ def losses_of_rows(loss, outputs, targets, weights, scale, delta, losses, hits):
     losses, hits : (n,)
         Become the loss, and 0 to 1; 0 for losses without accuracy.
     """
-    code, number = loss.code, outputs.dtype.type
-    if code == SOFTMAX_CROSS_ENTROPY_CODE:
-        option = number(loss.option)
-        softmax_cross_entropy(outputs, targets, weights, scale, option, delta, losses, hits)
-    elif code == MSE_CODE:
-        mse(outputs, targets, weights, scale, delta, losses)
-        hits[:] = 0.0
-    else:
-        rows = (outputs, targets, weights, scale, delta, losses, hits)
-        call(loss.address, (code, loss.option, *rows))
+    rows = (outputs, targets, weights, scale, delta, losses, hits)
+    call(loss.address, (loss.code, loss.option, *rows))
 
 
 @kernel
-def rarer_losses_of_rows(code, option, outputs, targets, weights, scale, delta, losses, hits):
-    """`losses_of_rows` of the other codes, compiled when one is first used; NaN for one that is not known."""
-    n_out, number = len(outputs) // len(losses), outputs.dtype.type
-    if code == KL_DIVERGENCE_CODE:
-        softmax_cross_entropy(outputs, targets, weights, scale, number(0), delta, losses, hits)
-        for i in range(len(losses)):
-            losses[i] += negative_entropy(targets[i])
-        return
-    if code == SIGMOID_CROSS_ENTROPY_CODE:
-        sigmoid_cross_entropy(outputs, targets, delta, losses)
+def row_by_row(code, option, outputs, targets, weights, scale, delta, losses, hits):
+    """`losses_of_rows` of the rarer codes; NaN for one that is not known."""
+    n_out = len(outputs) // len(losses)
     for i in range(len(losses)):
         z, slope = outputs[i * n_out : (i + 1) * n_out], delta[i * n_out : (i + 1) * n_out]
-        if code != SIGMOID_CROSS_ENTROPY_CODE:
-            losses[i] = loss_of_row(code, option, z, targets[i], slope)
+        losses[i] = loss_of_row(code, option, z, targets[i], slope)
         hits[i] = hit_of_row(code, z, targets[i])
-        factor = number(weights[i] * scale)
-        if factor == 0:
-            slope[:] = 0  # also where the loss is infinite: a row of no weight is not there
-        for j in range(len(slope)):
-            slope[j] *= factor
+    weigh(weights, scale, delta)
 
 
 @kernel_inline
@@ -267,14 +254,14 @@ def rarer_product_of_row(code, option, outputs, target, tangent, out):
         out[:] = number(0) if straight else number(np.nan)
 
 
-@kernel_inline
+@kernel
 def hit_of_row(code, outputs, target):
-    """How much of the target the outputs hit, 0 to 1; 0 for losses without accuracy."""
-    if code == SIGMOID_CROSS_ENTROPY_CODE:
-        return side_hits(outputs, target, HALF)
-    if code in (HINGE_CODE, SQUARED_HINGE_CODE, PERCEPTRON_CODE):
-        return side_hits(outputs, target, ZERO) if len(outputs) == 1 else class_hit(outputs, target)
-    return 0.0
+    """1 where the outputs hit the class or the sign; 0 for losses without accuracy."""
+    if code not in (HINGE_CODE, SQUARED_HINGE_CODE, PERCEPTRON_CODE):
+        return 0.0
+    if len(outputs) == 1:
+        return 1.0 if (outputs[0] > ZERO) == (target[0] > ZERO) else 0.0
+    return class_hit(outputs, target)
 
 
 @kernel
@@ -285,12 +272,3 @@ def class_hit(outputs, target):
     for j in range(len(outputs)):
         hit &= outputs[label] > outputs[j] or (outputs[label] == outputs[j] and label <= j)
     return 1.0 if hit else 0.0
-
-
-@kernel
-def side_hits(outputs, target, middle):
-    """The share of outputs that are above 0 where the target is above `middle`, and else not."""
-    hits = 0.0
-    for j in range(len(outputs)):
-        hits += 1.0 if (outputs[j] > ZERO) == (target[j] > middle) else 0.0
-    return hits / len(outputs)

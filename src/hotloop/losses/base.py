@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_values
+from hotloop._jit import kernel
 from hotloop.errors import InvalidValueError
 
-__all__ = ["Criterion", "Loss"]
+__all__ = ["Criterion", "Loss", "weigh"]
 
 
 class Criterion(NamedTuple):
@@ -18,7 +19,7 @@ class Criterion(NamedTuple):
 
     code: int
     option: float  # of Loss.option
-    address: int  # of the kernel of the rarer losses, where the loss is one
+    address: int  # of its kernel
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,15 @@ class Loss(ABC):
     def weights(self, targets: NDArray[Any], n_outputs: int) -> NDArray[np.float64] | None:
         """(rows, 1): what multiplies each sample's weight; None for ones."""
         return None
+
+
+@kernel
+def weigh(weights, scale, delta):
+    """Multiply the gradient of each of n samples, a part of `delta`, by scale · weight."""
+    n_out, number = len(delta) // len(weights), delta.dtype.type
+    for i in range(len(weights)):
+        slope, factor = delta[i * n_out : (i + 1) * n_out], number(weights[i] * scale)
+        if factor == 0:
+            slope[:] = 0  # also where the loss is infinite: a row of no weight is not there
+        for j in range(len(slope)):
+            slope[j] *= factor

@@ -19,11 +19,11 @@ from hotloop._checks import (
 from hotloop._jit import kernel, kernel_in_order, kernel_inline
 from hotloop.engine.mathfun import exp, log, log1p, sigmoid
 from hotloop.errors import InvalidValueError
-from hotloop.losses.base import Loss
+from hotloop.losses.base import Loss, weigh
 
 __all__ = ["KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
 
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 SOFTMAX_CROSS_ENTROPY_CODE = 1
 SIGMOID_CROSS_ENTROPY_CODE = 4
@@ -125,15 +125,15 @@ class SoftmaxCrossEntropy(Loss):
         return np.array(given)
 
 
-@kernel_inline
-def softmax_cross_entropy(outputs, targets, weights, scale, smoothing, delta, losses, hits):
+@kernel
+def softmax_cross_entropy(code, option, outputs, targets, weights, scale, delta, losses, hits):
     """−Σⱼ qⱼ log softmax(z)ⱼ of each sample; targets: (n, 1) classes, or (n, classes) probabilities.
 
-    `delta` becomes scale · weight · gradient, and `hits` 1 where the first largest output is the target's
-    class. The exponentials of all samples are taken in one loop, which vectorises however few the classes
-    are: in loops over the outputs of one sample it is the start and the end that take the time.
+    The exponentials of all samples are taken in one loop, which vectorises however few the classes are: in
+    loops over the outputs of one sample it is the start and the end that take the time.
     """
     n_out, number = len(outputs) // len(losses), outputs.dtype.type
+    smoothing = number(option)
     for i in range(len(losses)):
         row = i * n_out
         peak = outputs[row]
@@ -272,13 +272,13 @@ class KLDivergence(Loss):
 
 
 @kernel
-def negative_entropy(target):
-    """Σⱼ pⱼ log pⱼ: what the Kullback–Leibler divergence has beside the cross-entropy."""
-    total = ZERO
-    for j in range(len(target)):
-        if target[j] > ZERO:
-            total += target[j] * math.log(target[j])
-    return total
+def kl_divergence(code, option, outputs, targets, weights, scale, delta, losses, hits):
+    """Σⱼ pⱼ (log pⱼ − log softmax(z)ⱼ) of each sample."""
+    softmax_cross_entropy(code, 0.0, outputs, targets, weights, scale, delta, losses, hits)
+    for i in range(len(losses)):
+        for j in range(targets.shape[1]):
+            if targets[i, j] > ZERO:
+                losses[i] += targets[i, j] * math.log(targets[i, j])
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class SigmoidCrossEntropy(Loss):
 
 
 @kernel_in_order
-def sigmoid_cross_entropy(outputs, targets, delta, losses):
+def sigmoid_cross_entropy(code, option, outputs, targets, weights, scale, delta, losses, hits):
     """Σⱼ max(z, 0) − y z + log(1 + e^(−|z|)) of each sample: all terms as written are at least 0."""
     y, n_out = targets.reshape(targets.size), len(outputs) // len(losses)
     for k in range(len(delta)):
@@ -312,11 +312,14 @@ def sigmoid_cross_entropy(outputs, targets, delta, losses):
         linear = (ONE - y[k]) * z if z > ZERO else -y[k] * z
         delta[k] = linear + log1p(exp(-abs(z)))
     for i in range(len(losses)):
-        losses[i] = 0.0
-        for j in range(n_out):
-            losses[i] += delta[i * n_out + j]
+        losses[i], hits[i] = 0.0, 0.0
+        for j in range(i * n_out, (i + 1) * n_out):
+            losses[i] += delta[j]
+            hits[i] += 1.0 if (outputs[j] > ZERO) == (y[j] > HALF) else 0.0
+        hits[i] /= n_out
     for k in range(len(delta)):
         delta[k] = sigmoid(outputs[k]) - y[k]
+    weigh(weights, scale, delta)
 
 
 @kernel

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_number, check_values
-from hotloop._jit import kernel, kernel_in_order, kernel_inline
+from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.mathfun import exp
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Loss
@@ -38,9 +38,9 @@ class MSE(Loss):
     code: ClassVar[int] = MSE_CODE
 
 
-@kernel_inline
-def mse(outputs, targets, weights, scale, delta, losses):
-    """Σⱼ (zⱼ − yⱼ)² of each sample; `delta` becomes scale · weight · gradient."""
+@kernel
+def mse(code, option, outputs, targets, weights, scale, delta, losses, hits):
+    """Σⱼ (zⱼ − yⱼ)² of each sample."""
     n_out, number = len(outputs) // len(losses), outputs.dtype.type
     y = targets.reshape(targets.size)
     for i in range(len(losses)):
@@ -49,7 +49,7 @@ def mse(outputs, targets, weights, scale, delta, losses):
             error = outputs[row + j] - y[row + j]
             total += error * error
             delta[row + j] = factor * error if factor != 0 else number(0)
-        losses[i] = total
+        losses[i], hits[i] = total, 0.0
 
 
 @kernel
