@@ -13,7 +13,7 @@ from hotloop.engine.mathfun import reciprocal
 from hotloop.optimizers.base import Optimizer, adam_corrections, check_betas
 from hotloop.schedules import ScheduleFunction
 
-__all__ = ["AdaBelief", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "adam_family_step"]
+__all__ = ["AdaBelief", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "adam_family_step", "lone_adam_step"]
 
 ADAM_CODE = 1
 ADAMAX_CODE = 2
@@ -106,8 +106,8 @@ class Adam(_TwoAverages):
         return 3 if self.amsgrad else 2
 
     def kernel(self) -> Any:
-        """That of its family."""
-        return adam_family_step
+        """That of its family, or, since it is what most training compiles, one of its own."""
+        return adam_family_step if self.amsgrad else lone_adam_step
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
@@ -172,8 +172,8 @@ class AdamW(_TwoAverages):
         return 3 if self.amsgrad else 2
 
     def kernel(self) -> Any:
-        """That of its family."""
-        return adam_family_step
+        """That of its family, or, since it is what most training compiles, one of its own."""
+        return adam_family_step if self.amsgrad else lone_adam_step
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
@@ -484,14 +484,19 @@ def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
 
 
 @kernel
+def lone_adam_step(code, hyper, scalars, state, theta, grad, lo, hi):
+    """A step on θ[lo:hi] of `Adam` or `AdamW` without `amsgrad`."""
+    theta, m, v = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
+    adam_step(theta, grad, m, v, scalars[0], scalars[1], scalars[2], hyper[0], hyper[1], hyper[2])
+
+
+@kernel
 def adam_family_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
     theta, m, v = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
     beta1, beta2, eps = hyper[0], hyper[1], hyper[2]
     rate, correction = scalars[0], scalars[1]
-    if code == ADAM_CODE and hyper[3] == 0.0:
-        adam_step(theta, grad, m, v, rate, correction, scalars[2], beta1, beta2, eps)
-    elif code == ADAM_CODE:
+    if code == ADAM_CODE:
         amsgrad_step(theta, grad, m, v, state[2][lo:hi], rate, correction, scalars[2], beta1, beta2, eps)
     elif code == ADAMAX_CODE:
         adamax_step(theta, grad, m, v, rate, beta1, beta2, eps)
