@@ -84,7 +84,7 @@ def vector_gradient(net, work, row, source, offset, n, lo, hi, grad, accumulate)
             biases[:] = 0
         # The sum over the batch, or the one that batch normalisation has made.
         first = row[COLUMN] + DELTA_SUM * n_out if op == BATCH_NORM else row[DELTA]
-        add_terms(biases, work, first + lo, n_out, net.work, net.one, 0, 1 if op == BATCH_NORM else n)
+        add_terms(biases, work, first + lo, n_out, net.one, 0, 0, 1 if op == BATCH_NORM else n)
     if op == DENSE or row[WEIGHT] == NONE:
         return
     weights = grad[row[WEIGHT] + lo : row[WEIGHT] + hi]

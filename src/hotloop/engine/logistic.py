@@ -11,9 +11,8 @@ all else is float64, so that float32 data lose nothing in the sums. Formulas: ``
 cross-entropy; no power of e has a positive exponent, so no logit overflows.
 """
 
-import math
-
 from hotloop._jit import kernel, kernel_inline
+from hotloop.engine.mathfun import exp, log, log1p
 
 __all__ = [
     "binary_gradient",
@@ -30,9 +29,9 @@ __all__ = [
 def binary_row(z, sign):
     """ℓ, dℓ/dz and d²ℓ/dz²."""
     lead = sign * z
-    e = math.exp(-abs(lead))
+    e = exp(-abs(lead))
     wrong = 1.0 / (1.0 + e) if lead < 0.0 else e / (1.0 + e)
-    loss = math.log1p(e) - (lead if lead < 0.0 else 0.0)
+    loss = log1p(e) - (lead if lead < 0.0 else 0.0)
     return loss, -sign * wrong, e / ((1.0 + e) * (1.0 + e))
 
 
@@ -44,11 +43,11 @@ def softmax_row(z, label):
         peak = max(peak, z[k])
     own, total = z[label] - peak, 0.0
     for k in range(len(z)):
-        z[k] = math.exp(z[k] - peak)
+        z[k] = exp(z[k] - peak)
         total += z[k]
     for k in range(len(z)):
         z[k] /= total
-    return math.log(total) - own
+    return log(total) - own
 
 
 @kernel_inline

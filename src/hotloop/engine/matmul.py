@@ -4,10 +4,12 @@
     backward    δₓ =      δ Wᵀ     rows of the batch
     gradient    dW =      xᵀ δ     rows of the kernel, summed over the batch
 
-`multiply` walks over the output in tiles that fit the registers (`engine.tile`).
+`multiply` walks over the output in tiles that fit the registers (`engine.tile`). Two shapes have a form
+of their own: one term (`_outer`), and few columns, which would leave most of a tile empty.
 
-Every sum runs over its terms in one order, starting at `start`, one fused multiply-add a term. So
-a number does not depend on the tile it falls into, on the batch, or on the number of threads.
+Every sum runs over its terms in one order, starting at `start`, one fused multiply-add a term; only
+forward to few columns it is a dot product, added to `start`. So a number depends on the numbers of terms
+and columns alone: not on the tile it falls into, on the batch, or on the number of threads.
 """
 
 from typing import Any, NamedTuple

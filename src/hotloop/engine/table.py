@@ -149,13 +149,13 @@ class Net(NamedTuple):
     options: NDArray[np.float64]  # (operations, OPTIONS)
     running: NDArray[Any]  # running statistics, flat, of the dtype of θ
     work: NDArray[Any]  # values, deltas, zeros, panels: of the dtype of θ
+    one: NDArray[Any]  # (1,) a 1, of the dtype of θ
     row_loss: NDArray[np.float64]  # (capacity,) loss of each row of the batch
     row_hit: NDArray[np.float64]  # (capacity,) 1 where the class is right
     partial: NDArray[np.float64]  # (2, rows of all kernels) PENALTY_SUMS and SQUARES of the gradient
     calls: NDArray[np.int64]  # (CALLS,) addresses of kernels, or NOWHERE
     first: int  # the first row of the table that has parameters
     zeros: int  # offset into work of as many zeros as the widest row
-    one: int  # offset into work of a 1
     panels: int  # offset into work of the threads' panels
     panel_size: int  # numbers in one thread's panel
     inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
@@ -249,27 +249,24 @@ def bind(
             table[k, DELTA], size = size, size + _padded(capacity * operations[k].n_out, dtype)
     widest = max(max(operation.n_in, operation.n_out) for operation in operations)
     zeros, size = size, size + _padded(widest, dtype)
-    one, size = size, size + _padded(1, dtype)
     # Only the product with a transposed kernel needs a panel, and not in the first row.
     inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
     panel_size = _padded(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS), dtype)
     panels, size = size, size + n_threads * panel_size
     inputs, size = size, size + _padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
-    work = aligned_zeros(size, dtype)
-    work[one] = 1
     return Net(
         table=table,
         options=options,
         running=running,
-        work=work,
+        work=aligned_zeros(size, dtype),
+        one=np.ones(1, dtype),
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
         partial=np.zeros((2, kernel_rows)),
         calls=np.full(CALLS, NOWHERE, np.int64),
         first=trained[0] if trained else len(operations),
         zeros=zeros,
-        one=one,
         panels=panels,
         panel_size=panel_size,
         inputs=inputs,
