@@ -612,6 +612,16 @@ def stream_key(seed, step, layer):
     return key
 
 
+def permutation(n, seed, epoch):
+    """0 … n − 1, by Fisher and Yates' shuffle from inside out."""
+    key, rows = stream_key(seed, epoch, 2**62), []
+    for i in range(n):
+        place = (mix((key + i * 0x9E3779B97F4A7C15) % 2**64) >> 32) * (i + 1) >> 32
+        rows.append(i)
+        rows[i], rows[place] = rows[place], i
+    return rows
+
+
 def random_bits(index, key):
     """lowbias32, keyed with the low half before its rounds and with the high half between them."""
     low, high = key & MASK_32, key >> 32

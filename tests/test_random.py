@@ -6,7 +6,7 @@ import pytest
 import reference
 from hotloop._jit import COMPILED, kernel
 from hotloop.engine.pointwise import drop
-from hotloop.engine.random import mix, random_bits, stream_key
+from hotloop.engine.random import mix, permute, random_bits, stream_key
 from hotloop.engine.table import PREDICTION, Mode, mask_seed
 
 pytestmark = pytest.mark.kernels
@@ -131,3 +131,45 @@ def test_a_seed_of_any_size():
     large = [mask_seed(2**63), mask_seed(2**64 - 1), mask_seed(2**64), mask_seed(3**200)]
     assert all(0 <= seed < 2**63 for seed in large)
     assert len(set(large)) == len(large)
+
+
+def order(n, seed=0, epoch=0):
+    rows = np.full(n, -7)
+    permute(rows, seed, epoch)
+    return rows
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
+def test_an_order_is_that_of_integers(n):
+    for seed, epoch in ((0, 0), (1, 0), (0, 1), (2**63 - 1, 2**40)):
+        np.testing.assert_array_equal(order(n, seed, epoch), reference.permutation(n, seed, epoch))
+
+
+def test_an_order_has_every_row_once_and_no_two_epochs_have_the_same():
+    orders = [order(500, seed, epoch) for seed in range(3) for epoch in range(20)]
+    for one in orders:
+        np.testing.assert_array_equal(np.sort(one), np.arange(500))
+    assert len({one.tobytes() for one in orders}) == len(orders)
+
+
+@pytest.mark.skipif(not COMPILED, reason="too many orders for plain loops")
+@pytest.mark.parametrize("vary", ["seed", "epoch"])
+def test_every_order_is_as_likely_as_the_others(vary):
+    """The 120 orders of five rows, by chi-squared: 119 degrees, of which 210 are more than six deviations."""
+    draws = 60_000
+    powers = 5 ** np.arange(5)
+    found = [int(order(5, **{vary: k}) @ powers) for k in range(draws)]
+    _, counts = np.unique(found, return_counts=True)
+    expected = draws / 120
+    assert len(counts) == 120
+    assert ((counts - expected) ** 2 / expected).sum() < 210
+
+
+@pytest.mark.skipif(not COMPILED, reason="too many orders for plain loops")
+def test_rows_go_anywhere_and_neighbours_part():
+    """Of 1,000 orders of 100 rows: where a row goes, and how far it is from the one that was next to it."""
+    orders = np.array([np.argsort(order(100, epoch=k)) for k in range(1000)])
+    limit = 6 * np.sqrt((100**2 - 1) / 12 / 1000)
+    assert np.abs(orders.mean(axis=0) - 49.5).max() < limit
+    apart = np.abs(np.diff(orders, axis=1))
+    assert np.abs(apart.mean(axis=0) - 101 / 3).max() < 6 * np.sqrt((101 * 98 / 18) / 1000)

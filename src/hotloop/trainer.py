@@ -32,7 +32,8 @@ from hotloop.engine.loop import (
     Block,
     evaluate_block,
 )
-from hotloop.engine.table import PREDICTION
+from hotloop.engine.random import permute
+from hotloop.engine.table import PREDICTION, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
@@ -491,7 +492,9 @@ class Trainer:
 
     def _order(self, n: int) -> NDArray[np.int64]:
         """The order of the rows in this epoch: it follows (seed, epoch), so a resumed run repeats it."""
-        return np.random.default_rng([self.seed, self.epoch]).permutation(n)
+        rows = np.empty(n, np.int64)
+        permute(rows, mask_seed(self.seed), self.epoch)
+        return rows
 
     def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:
         """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
