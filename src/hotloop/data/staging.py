@@ -152,11 +152,15 @@ def check_samples(
 
 def in_place(features: NDArray[Any] | Rows, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """The features in their own memory, if they are as kernels read them."""
-    if isinstance(features, Rows) or features.dtype != dtype:
-        return None
-    if not (features.dtype.isnative and features.flags.c_contiguous and features.flags.aligned):
+    if isinstance(features, Rows) or features.dtype != dtype or not _is_plain(features):
         return None
     return _Writable(features).as_array()
+
+
+def _is_plain(array: NDArray[Any]) -> bool:
+    """Whether it lies in memory as kernels read it."""
+    flags = array.flags
+    return array.dtype.isnative and flags.c_contiguous and flags.aligned
 
 
 class _Writable:
@@ -183,11 +187,11 @@ def stage_rows(
         source.stage(rows, out)
         return
     factor = scale if source.dtype == np.uint8 else 1.0
-    there = in_place(source, source.dtype)
-    if there is not None and source.dtype != out.dtype and source.dtype in CONVERTED and COMPILED:
+    plain, converted = _is_plain(source), source.dtype != out.dtype
+    if plain and converted and source.dtype in CONVERTED and COMPILED:
         which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        convert_rows(there, which, factor, out)
-    elif there is not None and source.dtype == out.dtype and not isinstance(rows, slice) and factor == 1.0:
+        convert_rows(_Writable(source).as_array(), which, factor, out)
+    elif plain and not converted and not isinstance(rows, slice) and factor == 1.0:
         # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range. Other
         # layouts np.take would copy whole.
         np.take(source, rows, axis=0, out=out, mode="clip")
