@@ -9,6 +9,7 @@ own, which `turns.py` has limited to its threads. To add one, write its function
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,14 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         name = f"{'-'.join(map(str, self.widths))} @ {self.batch}"
         return name if self.optimizer == "adam" else f"{name}, {self.optimizer.upper()}"
+
+    @property
+    def flop(self) -> int:
+        """Multiplications and additions in the products of a step: forward, gradient, and backward from the
+        second layer on. Activations, loss and optimizer come on top, and do not count.
+        """
+        weights = [n_in * n_out for n_in, n_out in pairwise(self.widths)]
+        return 2 * self.batch * (3 * sum(weights) - weights[0])
 
 
 def hotloop(case: Case, X: np.ndarray, y: np.ndarray, threads: int) -> Train:

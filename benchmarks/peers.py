@@ -5,7 +5,8 @@ epoch, standard-normal features and random labels in memory. A timed call is fou
 gathering of rows included, after a warm-up. In each round every contestant has one call, in turn, so
 that a slower phase of the machine meets all of them; a contestant's figure is its fastest call (the
 minimum over the rounds), as µs a step, since others can only add time. Beside it stands how much slower
-its median call is: how noisy the machine was.
+its median call is: how noisy the machine was. The last column is the limit: what share of the processor's
+multiply-adds (`peak` in `suite/kernels.py`) the products of a step make use of.
 
     python benchmarks/peers.py                                    # the small cases, one thread
     python benchmarks/peers.py --all --threads 1 2 --markdown table.md --picture peers.png
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from contestants import PEERS, Case, installed
 from report import Results, machine, picture, table, threads_in_words
+from suite.kernels import peak
 from turns import Contestant, take_turns
 
 CASES = [
@@ -56,15 +58,19 @@ def free_processors() -> float:
     return os.cpu_count() - os.getloadavg()[0] if hasattr(os, "getloadavg") else float("inf")
 
 
+def cases_of(options: argparse.Namespace) -> list[Case]:
+    """Those that the command line asks for."""
+    return QUICK_CASES if options.quick else CASES + (LARGER_CASES if options.all else [])
+
+
 def measure(names: list[str], threads: int, options: argparse.Namespace) -> Results:
     """All cases that the command line asks for."""
-    cases = QUICK_CASES if options.quick else CASES + (LARGER_CASES if options.all else [])
     rounds = QUICK_ROUNDS if options.quick else options.rounds
     epoch_seconds = QUICK_EPOCH_SECONDS if options.quick else EPOCH_SECONDS
     results = {}
     with contextlib.ExitStack() as stack:
         contestants = [stack.enter_context(Contestant(name, threads)) for name in names]
-        for case in cases:
+        for case in cases_of(options):
             print(f"{case}, {threads_in_words(threads)} ...", file=sys.stderr, flush=True)
             results[str(case)] = take_turns(contestants, case, rounds, options.seconds, epoch_seconds)
     return results
@@ -134,12 +140,14 @@ def arguments() -> argparse.Namespace:
 
 def compare(names: list[str], about: str, options: argparse.Namespace) -> None:
     """Measure; print the tables, and write the files that are asked for, after each number of threads."""
-    by_threads = {}
-    text = about
-    print(about)
+    by_threads, rate = {}, peak()
+    text = f"{about}; {rate:.0f} GFLOP/s are the peak of a thread"
+    print(text)
     for threads in options.threads:
         by_threads[threads] = measure(names, threads, options)
-        part = f"\n\n{threads_in_words(threads).capitalize()} each:\n\n{table(by_threads[threads], names)}"
+        limits = {str(case): case.flop / (1e3 * rate * threads) for case in cases_of(options)}
+        rows = table(by_threads[threads], names, limits)
+        part = f"\n\n{threads_in_words(threads).capitalize()} each:\n\n{rows}"
         print(part, flush=True)
         text += part
         if options.markdown:

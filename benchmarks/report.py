@@ -47,15 +47,20 @@ def threads_in_words(threads: int) -> str:
     return "one thread" if threads == 1 else f"{threads} threads"
 
 
-def table(results: Results, names: list[str]) -> str:
-    """Markdown: each contestant's fastest round, how far above it the median is, and ratios to hotloop."""
+def table(results: Results, names: list[str], limits: dict[str, float]) -> str:
+    """Markdown: each contestant's fastest round, how far above it the median is, and ratios to hotloop.
+
+    `limits` has for each case the µs that a step's products would take at the processor's peak.
+    """
     peers = names[1:]
     head = ["widths @ batch", *(f"{name}, µs a step" for name in names), *(f"vs {name}" for name in peers)]
+    head.append("hotloop, of the peak")
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     for case, found in results.items():
         best = {name: min(times) for name, times in found.items()}
         cells = [f"{best[name]:,.1f} (+{np.median(found[name]) / best[name] - 1:.0%})" for name in names]
         cells += [f"{best[name] / best['hotloop']:.2f} ×" for name in peers]
+        cells.append(f"{limits[case] / best['hotloop']:.0%}")
         lines.append(f"| {' | '.join([case, *cells])} |")
     return "\n".join(lines)
 
