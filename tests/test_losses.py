@@ -241,21 +241,24 @@ def test_small_differences_of_large_logits_are_kept(far, dtype):
                 np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @each_case
-def test_a_row_of_no_weight_is_not_there(case, bad):
+def test_a_row_of_no_weight_is_not_there(case, bad, dtype):
     """Nor its outputs, whatever they are."""
     rng = np.random.default_rng(0)
     n_out = case.n_outs[min(1, len(case.n_outs) - 1)]
-    outputs = np.full((3, n_out), 0.25)
+    outputs = np.full((3, n_out), 0.25, dtype)
     outputs[1, 0] = bad
-    targets = case.targets(rng, 3, n_out).astype(float)
-    delta, (found, hits), weights = np.full(3 * n_out, np.nan), np.empty((2, 3)), np.array([1.0, 0.0, 2.0])
+    targets, weights = case.targets(rng, 3, n_out).astype(dtype), np.array([1, 0, 2], dtype)
+    delta, (found, hits) = np.full(3 * n_out, np.nan, dtype), np.empty((2, 3))
     criterion = criterion_of(case.loss, outputs.dtype)
     losses_of_rows(criterion, outputs.ravel(), targets, weights, 0.5, delta, found, hits)
     of_each = run(case.loss, outputs, targets)[1]
     np.testing.assert_array_equal(delta.reshape(3, n_out)[1], 0)
-    np.testing.assert_allclose(delta.reshape(3, n_out)[[0, 2]], of_each[[0, 2]] * [[0.5], [1]], rtol=1e-14)
+    np.testing.assert_allclose(
+        delta.reshape(3, n_out)[[0, 2]], of_each[[0, 2]] * [[0.5], [1]], rtol=TOLERANCE[dtype]
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -7,9 +7,10 @@
 `multiply` walks over the output in tiles that fit the registers (`engine.tile`). Two shapes have a form
 of their own: one term (`_outer`), and few columns, which would leave most of a tile empty.
 
-Every sum runs over its terms in one order, starting at `start`, one fused multiply-add a term; only
-forward to few columns it is a dot product, added to `start`. So a number depends on the numbers of terms
-and columns alone: not on the tile it falls into, on the batch, or on the number of threads.
+Every sum runs over its terms in one order, starting at `start`, one fused multiply-add a term. Only to few
+columns, where the rows of `a` lie along the sum (forward to few outputs, backward to few inputs, the
+gradient of one input), it is a dot product, added to `start`. So a number depends on the numbers of terms
+and columns alone: not on the tile it falls into, on the other rows, or on the number of threads.
 """
 
 from typing import Any, NamedTuple

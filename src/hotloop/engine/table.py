@@ -5,6 +5,7 @@ are the values that each row keeps a sample. `Net` is the table bound to a batch
 together with the memory it works in: what a kernel gets.
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -176,10 +177,11 @@ PREDICTION = Mode(0, 0, 0)
 
 
 def mask_seed(seed: int) -> int:
-    """A seed of any size as the kernels take it: itself below 2⁶³, else folded."""
-    while seed >> 63:
-        seed = (seed & (2**63 - 1)) ^ (seed >> 63)
-    return seed
+    """A seed of any size as the kernels take it: itself below 2⁶³, else hashed."""
+    if not seed >> 63:
+        return seed
+    data = seed.to_bytes(seed.bit_length() // 8 + 1, "little")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 1
 
 
 def theta_offsets(operations: list[Operation]) -> list[tuple[Parameter, int]]:
@@ -249,7 +251,7 @@ def bind(
             table[k, DELTA], size = size, size + _padded(capacity * operations[k].n_out, dtype)
     widest = max(max(operation.n_in, operation.n_out) for operation in operations)
     zeros, size = size, size + _padded(widest, dtype)
-    # Only the product with a transposed kernel needs a panel, and not in the first row.
+    # The product with a transposed kernel needs a panel, which is not in the first row; so do few columns.
     inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
     panel_size = _padded(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS), dtype)
     panels, size = size, size + n_threads * panel_size
