@@ -12,6 +12,9 @@ __all__ = ["FORWARD_FLOPS", "Session", "batches_a_block"]
 
 BLOCK_SECONDS = 0.03
 """About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
+KEPT_BYTES, LONGEST = 6 << 20, 16
+"""A block begins with a copy of what training changes, which for so many bytes takes about a thirtieth of it;
+for more it runs longer in proportion, up to so many times."""
 
 FORWARD_FLOPS, STEP_FLOPS = 2, 6
 """Arithmetic of a row for each parameter: multiply and add, once in prediction, three times in a step."""
@@ -75,7 +78,9 @@ class Session:
 
     bar: Progress
 
-    def __init__(self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team):
+    def __init__(
+        self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team, kept_bytes: int
+    ):
         self.net = net
         self.samples, self.batch_size, self.team = samples, batch_size, team
         steps = -(-len(samples) // batch_size)
@@ -83,11 +88,12 @@ class Session:
         self._most_steps = max(1, min(steps, most))
         self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
         self._steps_to_ask = self._steps
+        self._seconds = BLOCK_SECONDS * min(max(kept_bytes / KEPT_BYTES, 1), LONGEST)
         self._threads = Threads(team.n_threads, STEP_FLOPS * model.theta.size * batch_size)
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 
     def rows_of_next_block(self) -> int:
-        """Rows of as many steps as should take `BLOCK_SECONDS`; of fewer, to ask for other threads."""
+        """Rows of as many steps as a block should have; of fewer, to ask for other threads."""
         steps = min(self._steps, self._steps_to_ask) if self._threads.is_asking else self._steps
         return steps * self.batch_size
 
@@ -102,5 +108,5 @@ class Session:
         self._threads.took(team.n_threads, seconds / steps)
         if was_asking:
             return
-        wanted = BLOCK_SECONDS * steps / max(seconds, 1e-9)
+        wanted = self._seconds * steps / max(seconds, 1e-9)
         self._steps = max(1, min(int(wanted), 4 * self._steps, self._most_steps))

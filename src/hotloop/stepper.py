@@ -75,6 +75,11 @@ class Stepper:
         return self._model.theta, self._state, self._average, self._model.running
 
     @property
+    def kept_bytes(self) -> int:
+        """What is copied before each block."""
+        return sum(array.nbytes for array in self._kept)
+
+    @property
     def state(self) -> NDArray[Any]:
         """The optimizer's vectors, (slots, θ.size): its own memory."""
         return self._state

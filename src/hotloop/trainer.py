@@ -280,7 +280,7 @@ class Trainer:
         with Team(self.n_threads) as team:
             gathers = shuffle and samples.flat is not None
             net = self.stepper.bind(batch_size, team.n_threads, gathers)
-            session = Session(self.model, net, samples, batch_size, team)
+            session = Session(self.model, net, samples, batch_size, team, self.stepper.kept_bytes)
             self.stepper.compile(session.net, session.block)
             if validation is not None:
                 self._evaluate(validation.first(1), Team(1))  # compiles
