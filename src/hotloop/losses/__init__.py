@@ -11,6 +11,7 @@ in `hit_of_row`, if it has an accuracy). One that is used much may have loops of
 a batch, and a place in `WHOLE_BATCH`.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -137,10 +138,14 @@ def check_loss(loss: Any, n_outputs: int, last_activation: str = "identity") -> 
 
 def criterion_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
     """`loss` as the kernels take it, for a network of this dtype."""
+    return Criterion(loss.code, loss.option(), _address(loss.code, dtype))
+
+
+@functools.cache
+def _address(code: int, dtype: np.dtype[Any]) -> int:
     row, numbers = np.empty(1, dtype), np.empty(1)
-    arguments = (loss.code, loss.option(), row, row[:, None], row, 1.0, row, numbers, numbers)
-    address = address_of(WHOLE_BATCH.get(loss.code, row_by_row), arguments)
-    return Criterion(loss.code, loss.option(), address)
+    arguments = (code, 0.0, row, row[:, None], row, 1.0, row, numbers, numbers)
+    return address_of(WHOLE_BATCH.get(code, row_by_row), arguments)
 
 
 def curvature_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:

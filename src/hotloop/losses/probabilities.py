@@ -312,11 +312,11 @@ def sigmoid_cross_entropy(code, option, outputs, targets, weights, scale, delta,
         linear = (ONE - y[k]) * z if z > ZERO else -y[k] * z
         delta[k] = linear + log1p(exp(-abs(z)))
     for i in range(len(losses)):
-        losses[i], hits[i] = 0.0, 0.0
-        for j in range(i * n_out, (i + 1) * n_out):
-            losses[i] += delta[j]
-            hits[i] += 1.0 if (outputs[j] > ZERO) == (y[j] > HALF) else 0.0
-        hits[i] /= n_out
+        row, total, right = i * n_out, 0.0, 0.0
+        for j in range(n_out):
+            total += delta[row + j]
+            right += 1.0 if (outputs[row + j] > ZERO) == (y[row + j] > HALF) else 0.0
+        losses[i], hits[i] = total, right / n_out
     for k in range(len(delta)):
         delta[k] = sigmoid(outputs[k]) - y[k]
     weigh(weights, scale, delta)

@@ -48,8 +48,10 @@ def mse(code, option, outputs, targets, weights, scale, delta, losses, hits):
         for j in range(n_out):
             error = outputs[row + j] - y[row + j]
             total += error * error
-            delta[row + j] = factor * error if factor != 0 else number(0)
+            delta[row + j] = factor * error
         losses[i], hits[i] = total, 0.0
+        if factor == 0:
+            delta[row : row + n_out] = 0  # also where the loss is infinite: a row of no weight is not there
 
 
 @kernel
