@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_in_order
+from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import (
     NARROW_ROWS,
     ROW_VECTORS,
     VECTORS,
-    edge_square,
     edge_tile,
-    full_square,
     full_tile,
     narrow_tile,
     row_tile,
@@ -38,8 +37,6 @@ MOST_TERMS = 512
 
 (A panel of a `b` that is not transposed gains nothing, at any width up to 2048: tried.)
 """
-
-
 FEW, WORTH_FEW = 3, 16
 """Columns that would leave most of a tile empty, if there are `WORTH_FEW` times as many rows or terms."""
 

@@ -6,21 +6,17 @@ find them by itself: of the explicit loops, in dot form and in axpy form over ro
 the innermost, and keeps the sums in memory or at half the vector width.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
-from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
+from hotloop._jit import INTRINSICS, intrinsic, kernel, types
+from hotloop.engine.vectors import I64, Vectors, target_shape
 
 __all__ = [
     "NARROW_ROWS",
     "PANEL_COLUMNS",
     "ROW_VECTORS",
     "VECTORS",
-    "edge_square",
     "edge_tile",
-    "full_square",
     "full_tile",
     "narrow_tile",
     "row_tile",
@@ -35,8 +31,6 @@ NARROW_ROWS = 2
 """How many times the rows of others the tile of a single vector has: it holds as many sums."""
 PANEL_COLUMNS = 32
 """Columns of the widest tile: two vectors of 64 bytes, in float32."""
-
-I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols):
@@ -53,99 +47,6 @@ def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row
             out[o + i * o_row + j] = total
 
 
-def plain_square(out, o, o_row, a, a0, a_row, n_rows, n_cols):
-    """What a square computes: out[p, c] = a[c, p] for c < n_rows and p < n_cols, both at most the lanes."""
-    for c in range(n_rows):
-        for p in range(n_cols):
-            out[o + p * o_row + c] = a[a0 + c * a_row + p]
-
-
-def _target_shape(context: Any, itemsize: int) -> tuple[int, int]:
-    """Rows of a tile, and lanes of a vector: as many sums as the processor's registers hold.
-
-    32 registers hold 8 x 2 sums, two vectors of b and a broadcast element of a; 16 hold 6 x 2.
-    """
-    triple, _, features = context.codegen().magic_tuple()
-    if "+avx512f" in features:
-        return 8, 64 // itemsize
-    if "+avx" in features:
-        return 6, 32 // itemsize
-    return 8 if triple.startswith(("aarch64", "arm64")) else 6, 16 // itemsize
-
-
-@dataclass
-class _Vectors:
-    """Writes LLVM operations on rows of `count` vectors; with `n_cols`, only that many columns exist."""
-
-    builder: Any
-    item: Any  # numba's type of a number
-    number: Any  # LLVM's
-    lanes: int
-    count: int
-    n_cols: Any = None
-
-    def __post_init__(self) -> None:
-        self.type = ir.VectorType(self.number, self.lanes)
-        self.bytes = self.item.bitwidth // 8
-        self._masks = [self._mask(v) for v in range(self.count)] if self.n_cols is not None else None
-
-    def _mask(self, v: int) -> Any:
-        """Which lanes of vector `v` are columns that exist."""
-        wide = ir.VectorType(I64, self.lanes)
-        columns = ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)])
-        return self.builder.icmp_signed("<", columns, self.splat(self.n_cols, wide))
-
-    def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        full_name = f"llvm.{name}.v{self.lanes}f{self.item.bitwidth}"
-        full_name += ".p0" * name.startswith("masked")
-        return self.builder.call(
-            cgutils.get_or_insert_function(self.builder.module, kind, full_name), arguments
-        )
-
-    def _at(self, base: Any, v: int) -> Any:
-        where = self.builder.gep(base, [I64(v * self.lanes)])
-        return self.builder.bitcast(where, self.type.as_pointer())
-
-    def splat(self, value: Any, kind: Any) -> Any:
-        """A vector of `kind` with `value` in every lane."""
-        nothing = ir.Constant(kind, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(
-            self.builder.insert_element(nothing, value, I32(0)), nothing, zeros
-        )
-
-    def load(self, base: Any) -> list[Any]:
-        """The vectors from `base` on; columns that do not exist are not read."""
-        if self._masks is not None:
-            zero = ir.Constant(self.type, None)
-            return [
-                self._call("masked.load", self.type, [self._at(base, v), I32(self.bytes), mask, zero])
-                for v, mask in enumerate(self._masks)
-            ]
-        values = [self.builder.load(self._at(base, v)) for v in range(self.count)]
-        for value in values:
-            value.align = self.bytes
-        return values
-
-    def store(self, values: list[Any], base: Any) -> None:
-        """Write the vectors to `base` and on; columns that do not exist are not written."""
-        for v, value in enumerate(values):
-            if self._masks is not None:
-                arguments = [value, self._at(base, v), I32(self.bytes), self._masks[v]]
-                self._call("masked.store", ir.VoidType(), arguments)
-            else:
-                self.builder.store(value, self._at(base, v)).align = self.bytes
-
-    def multiply_add(self, factor: Any, values: list[Any], sums: list[Any]) -> list[Any]:
-        """factor · values + sums, fused where the processor can."""
-        wide = self.splat(factor, self.type)
-        return [
-            self._call("fmuladd", self.type, [wide, value, total])
-            for value, total in zip(values, sums, strict=True)
-        ]
-
-
 def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
     """Write the tile: rows x vectors sums in registers, one pass over the inner dimension.
 
@@ -156,9 +57,9 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
     out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols = args
     out_type, start_type, a_type, b_type = array_types
     item = out_type.dtype
-    rows, lanes = _target_shape(context, item.bitwidth // 8)
+    rows, lanes = target_shape(context, item.bitwidth // 8)
     rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows * NARROW_ROWS, 1)}.get(kind, (rows, VECTORS))
-    vectors = _Vectors(
+    vectors = Vectors(
         builder, item, context.get_data_type(item), lanes, count, None if kind == "full" else n_cols
     )
 
@@ -188,39 +89,6 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     for base, values in zip(out_rows, _sum_over(builder, inner, first, term), strict=True):
         vectors.store(values, base)
-
-
-def _write_square(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
-    """Write the transposition of a square: the upper half of its rows is interleaved with the lower half,
-    as often as the square can be halved. LLVM does not find that in the loops.
-
-    A "full" square has as many rows and columns as a vector has lanes. Of an "edge" square only the
-    columns that exist are touched, and rows past the last are the last once more, and written over.
-    """
-    out, o, o_row, a, a0, a_row, n_rows, n_cols = args
-    out_type, a_type = array_types
-    item = out_type.dtype
-    number, lanes = context.get_data_type(item), _target_shape(context, item.bitwidth // 8)[1]
-    is_full = kind == "full"
-
-    def places(array_type: Any, array: Any, offset: Any, step: Any, n: Any) -> list[Any]:
-        data, index = context.make_array(array_type)(context, builder, array).data, [*map(I64, range(lanes))]
-        if not is_full:
-            last = builder.sub(n, I64(1))
-            index = [builder.select(builder.icmp_signed("<", last, k), last, k) for k in index]
-        return [builder.gep(data, [builder.add(offset, builder.mul(k, step))]) for k in index]
-
-    source, target = (
-        _Vectors(builder, item, number, lanes, 1, None if is_full else n) for n in (n_cols, n_rows)
-    )
-    rows = [source.load(place)[0] for place in places(a_type, a, a0, a_row, n_rows)]
-    pairs = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
-    low, high = (ir.Constant(ir.VectorType(I32, lanes), half) for half in (pairs[:lanes], pairs[lanes:]))
-    for _ in range(lanes.bit_length() - 1):
-        both = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
-        rows = [builder.shuffle_vector(x, y, half) for x, y in both for half in (low, high)]
-    for row, place in reversed([*zip(rows, places(out_type, out, o, o_row, n_cols), strict=True)]):
-        target.store([row], place)
 
 
 def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> list[list[Any]]:
@@ -268,19 +136,6 @@ def _make_tile(kind: str) -> Any:
     return intrinsic(tile)
 
 
-def _make_square(kind: str) -> Any:
-    def square(typing_context, out, o, o_row, a, a0, a_row, n_rows, n_cols):
-        n = types.int64
-
-        def codegen(context, builder, signature, args):
-            _write_square(context, builder, (out, a), args, kind)
-            return context.get_dummy_value()
-
-        return types.void(out, n, n, a, n, n, n, n), codegen
-
-    return intrinsic(square)
-
-
 def _plain_shape(array):
     """(rows, columns) of a plain tile: any would do."""
     return 4, 4
@@ -290,7 +145,7 @@ def _tile_shape(typing_context, array):
     """(rows, columns) of a tile, a constant of the processor and the dtype."""
 
     def codegen(context, builder, signature, args):
-        rows, lanes = _target_shape(context, array.dtype.bitwidth // 8)
+        rows, lanes = target_shape(context, array.dtype.bitwidth // 8)
         return context.make_tuple(builder, signature.return_type, [I64(rows), I64(VECTORS * lanes)])
 
     return types.UniTuple(types.int64, 2)(array), codegen
@@ -299,9 +154,7 @@ def _tile_shape(typing_context, array):
 if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
     narrow_tile, row_tile = _make_tile("narrow"), _make_tile("row")
-    full_square, edge_square = _make_square("full"), _make_square("edge")
     tile_shape = intrinsic(_tile_shape)
 else:
     full_tile = edge_tile = narrow_tile = row_tile = kernel(plain_tile)
-    full_square = edge_square = kernel(plain_square)
     tile_shape = kernel(_plain_shape)

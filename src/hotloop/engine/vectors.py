@@ -1,0 +1,98 @@
+"""Loops written as LLVM vectors, where LLVM does not find these by itself: what tiles and squares share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from hotloop._jit import cgutils
+
+__all__ = ["I32", "I64", "Vectors", "target_shape"]
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def target_shape(context: Any, itemsize: int) -> tuple[int, int]:
+    """Rows of a tile, and lanes of a vector: as many sums as the processor's registers hold.
+
+    32 registers hold 8 x 2 sums, two vectors of b and a broadcast element of a; 16 hold 6 x 2.
+    """
+    triple, _, features = context.codegen().magic_tuple()
+    if "+avx512f" in features:
+        return 8, 64 // itemsize
+    if "+avx" in features:
+        return 6, 32 // itemsize
+    return 8 if triple.startswith(("aarch64", "arm64")) else 6, 16 // itemsize
+
+
+@dataclass
+class Vectors:
+    """Writes LLVM operations on rows of `count` vectors; with `n_cols`, only that many columns exist."""
+
+    builder: Any
+    item: Any  # numba's type of a number
+    number: Any  # LLVM's
+    lanes: int
+    count: int
+    n_cols: Any = None
+
+    def __post_init__(self) -> None:
+        self.type = ir.VectorType(self.number, self.lanes)
+        self.bytes = self.item.bitwidth // 8
+        self._masks = [self._mask(v) for v in range(self.count)] if self.n_cols is not None else None
+
+    def _mask(self, v: int) -> Any:
+        """Which lanes of vector `v` are columns that exist."""
+        wide = ir.VectorType(I64, self.lanes)
+        columns = ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)])
+        return self.builder.icmp_signed("<", columns, self.splat(self.n_cols, wide))
+
+    def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        full_name = f"llvm.{name}.v{self.lanes}f{self.item.bitwidth}"
+        full_name += ".p0" * name.startswith("masked")
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, full_name), arguments
+        )
+
+    def _at(self, base: Any, v: int) -> Any:
+        where = self.builder.gep(base, [I64(v * self.lanes)])
+        return self.builder.bitcast(where, self.type.as_pointer())
+
+    def splat(self, value: Any, kind: Any) -> Any:
+        """A vector of `kind` with `value` in every lane."""
+        nothing = ir.Constant(kind, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(
+            self.builder.insert_element(nothing, value, I32(0)), nothing, zeros
+        )
+
+    def load(self, base: Any) -> list[Any]:
+        """The vectors from `base` on; columns that do not exist are not read."""
+        if self._masks is not None:
+            zero = ir.Constant(self.type, None)
+            return [
+                self._call("masked.load", self.type, [self._at(base, v), I32(self.bytes), mask, zero])
+                for v, mask in enumerate(self._masks)
+            ]
+        values = [self.builder.load(self._at(base, v)) for v in range(self.count)]
+        for value in values:
+            value.align = self.bytes
+        return values
+
+    def store(self, values: list[Any], base: Any) -> None:
+        """Write the vectors to `base` and on; columns that do not exist are not written."""
+        for v, value in enumerate(values):
+            if self._masks is not None:
+                arguments = [value, self._at(base, v), I32(self.bytes), self._masks[v]]
+                self._call("masked.store", ir.VoidType(), arguments)
+            else:
+                self.builder.store(value, self._at(base, v)).align = self.bytes
+
+    def multiply_add(self, factor: Any, values: list[Any], sums: list[Any]) -> list[Any]:
+        """factor · values + sums, fused where the processor can."""
+        wide = self.splat(factor, self.type)
+        return [
+            self._call("fmuladd", self.type, [wide, value, total])
+            for value, total in zip(values, sums, strict=True)
+        ]
