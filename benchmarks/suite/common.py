@@ -45,19 +45,28 @@ def normal_data(rows, width, classes):
     return rng.standard_normal((rows, width), np.float32), rng.integers(0, classes, rows)
 
 
+TICKS = 2e-4
+"""Seconds that a reading of the processor's clock must span: it counts in microseconds, and not evenly."""
+
+
 def fastest(*calls, seconds=0.03):
     """Seconds of the fastest of some runs of each call, all in turn, for about so long; of one at least.
 
     For calls on one thread that wait for nothing: seconds of the processor, so it does not matter that it
-    does other work in between.
+    does other work in between. A short call is repeated until a reading spans `TICKS`.
     """
-    times = [[] for _ in calls]
+    runs, times = [1] * len(calls), [[] for _ in calls]
     end = time.perf_counter() + seconds
-    while not times[0] or time.perf_counter() < end:
-        for call, found in zip(calls, times, strict=True):
+    while not all(times) or time.perf_counter() < end:
+        for k, call in enumerate(calls):
             started = time.process_time()
-            call()
-            found.append(time.process_time() - started)
+            for _ in range(runs[k]):
+                call()
+            took = time.process_time() - started
+            if took < TICKS:
+                runs[k] *= 2
+            else:
+                times[k].append(took / runs[k])
     return [min(found) for found in times]
 
 
