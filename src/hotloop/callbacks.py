@@ -339,7 +339,8 @@ class TimeBudget(Callback):
     Parameters
     ----------
     seconds : float
-        Of the fit, without compilation, above 0; it ends some hundredths of a second later.
+        Of the fit, without compilation, above 0; it ends some hundredths of a second later, up to half a
+        second where there are millions of weights.
 
     Raises
     ------

@@ -102,8 +102,8 @@ WHOLE_BATCH = {
 }
 """Code → the kernel of a loss that has its own loops over samples; `row_by_row` has those of the others."""
 
-WITHOUT_ADDRESS = (MSE_CODE, SOFTMAX_CROSS_ENTROPY_CODE)
-"""Codes whose second derivatives are part of the loop over Hessian products."""
+PART_OF_PRODUCTS = (MSE_CODE, SOFTMAX_CROSS_ENTROPY_CODE)
+"""Codes whose second derivatives are part of the loop over Hessian products; the others have an address."""
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -161,7 +161,7 @@ def curvature_of(loss: Loss, dtype: np.dtype[Any]) -> Criterion:
             "loss: a loss of your own has a value and a gradient, and no second derivatives; "
             "use hl.numerical_hessian(objective, theta), which takes differences of its gradient"
         )
-    if loss.code in WITHOUT_ADDRESS:
+    if loss.code in PART_OF_PRODUCTS:
         return Criterion(loss.code, loss.option(), NOWHERE)
     row = np.empty(1, dtype)
     address = address_of(rarer_product_of_row, (loss.code, loss.option(), row, row, row, row))
