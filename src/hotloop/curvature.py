@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hotloop.engine.curvature import hvp_block
 from hotloop.engine.hessian import SEPARABLE, matrix_block
-from hotloop.engine.table import OP, Mode, Net, aligned_zeros
+from hotloop.engine.memory import aligned_zeros
+from hotloop.engine.table import OP, Mode, Net
 from hotloop.engine.tangent import bind_tangents
 from hotloop.engine.team import SYNC_SIZE
 from hotloop.losses import Criterion

@@ -15,8 +15,9 @@ from hotloop.engine.curvature import add_penalty_products, gauss_newton_block, h
 from hotloop.engine.descent import add_penalties
 from hotloop.engine.jacobian import sample_gradients_block
 from hotloop.engine.loop import Block, evaluate_block, gradient_block
+from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.operations import link
-from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, aligned_zeros, mask_seed
+from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.losses import Criterion, Loss, check_loss, criterion_of, curvature_of

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hotloop._checks import check_dtype, check_integer, check_number
 from hotloop.activations import ELEMENTWISE_CODES
 from hotloop.data.staging import check_rows, column_statistics
+from hotloop.engine.memory import THETA, aligned_zeros, placed_copy, placed_zeros
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
     BATCH_NORM,
@@ -20,7 +21,6 @@ from hotloop.engine.table import (
     STANDARDIZE,
     Net,
     Operation,
-    aligned_zeros,
     bind,
     buffer_offsets,
     rate_groups,
@@ -94,7 +94,8 @@ class Sequential:
         self.uint8_scale = check_number(uint8_scale, "uint8_scale", low=-largest, below=largest)
         self._operations = plan(self.layers, self.input_dim)
         self._output_dim = self._operations[-1].n_out  # at hand, since each prediction asks for it
-        self._theta = aligned_zeros(sum(p.size for p, _ in theta_offsets(self._operations)), self.dtype)
+        size = sum(p.size for p, _ in theta_offsets(self._operations))
+        self._theta = placed_zeros(size, self.dtype, THETA)
         self._running = aligned_zeros(
             sum(buffer.size for buffer, _ in buffer_offsets(self._operations)), self.dtype
         )
@@ -344,10 +345,8 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # Memory from a pickle is aligned to nothing in particular.
-        for name in ("_theta", "_running"):
-            aligned = aligned_zeros(state[name].size, self.dtype)
-            aligned[:] = state[name]
-            setattr(self, name, aligned)
+        self._theta = placed_copy(self._theta, THETA)
+        self._running = placed_copy(self._running, THETA)
         self._local = threading.local()
 
     def save(self, path: str | os.PathLike[str]) -> None:

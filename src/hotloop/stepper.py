@@ -12,7 +12,8 @@ from hotloop.averages import Average
 from hotloop.custom import with_own_loss
 from hotloop.engine.address import NOWHERE, address_of
 from hotloop.engine.loop import SUMS, Block, Update, train_block
-from hotloop.engine.table import Mode, Net, aligned_zeros, mask_seed
+from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
+from hotloop.engine.table import Mode, Net, mask_seed
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
@@ -60,14 +61,22 @@ class Stepper:
             for name, layer, penalty in model.penalties(recipe.penalty)
             if isinstance(penalty, Nuclear)
         ]
-        size, slots = model.theta.size, recipe.optimizer.slots
-        self._grad = aligned_zeros(size, model.dtype)
-        self._state = aligned_zeros(slots * size, model.dtype).reshape(slots, size)
-        self._average = aligned_zeros(0 if recipe.average is None else size, model.dtype)
+        size, dtype = model.theta.size, model.dtype
+        self._grad = placed_zeros(size, dtype, GRADIENT)
+        self._state = placed_rows(recipe.optimizer.slots, size, dtype, SLOTS)
+        self._average = placed_zeros(0 if recipe.average is None else size, dtype, AVERAGE)
         self._address = NOWHERE  # of the optimizer's kernel: `compile` asks for it
         self._hyper = np.array(recipe.optimizer.hyper(), np.float64)
         # What a block started from, to go back to when it is not finite.
         self._kept = tuple(np.empty_like(array) for array in self._changing)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Memory from a pickle lies anywhere.
+        self._grad, self._average = placed_copy(self._grad, GRADIENT), placed_copy(self._average, AVERAGE)
+        before = self.state
+        self._state = placed_rows(len(before), self._grad.size, before.dtype, SLOTS)
+        self.state[:] = before
 
     @property
     def _changing(self) -> tuple[NDArray[Any], ...]:
@@ -82,7 +91,7 @@ class Stepper:
     @property
     def state(self) -> NDArray[Any]:
         """The optimizer's vectors, (slots, θ.size): its own memory."""
-        return self._state
+        return self._state[:, : self._grad.size]
 
     @property
     def average(self) -> NDArray[Any]:
@@ -114,10 +123,10 @@ class Stepper:
         """Inside, θ is what the optimizer's steps start from; outside, what predicts."""
         theta = self._model.theta
         try:
-            self.optimizer.to_training(theta, self._state, self.steps_done)
+            self.optimizer.to_training(theta, self.state, self.steps_done)
             yield
         finally:
-            self.optimizer.to_evaluation(theta, self._state, self.steps_done)
+            self.optimizer.to_evaluation(theta, self.state, self.steps_done)
 
     def train(
         self, net: Net, block: Block, batch_size: int, team: Team

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.matmul import FEW, MOST_TERMS
+from hotloop.engine.memory import aligned_zeros, padded
 from hotloop.engine.tile import PANEL_COLUMNS
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PROXIMAL, PenaltyTerm
 
@@ -32,7 +33,6 @@ __all__ = [
     "Net",
     "Operation",
     "Parameter",
-    "aligned_zeros",
     "bind",
     "buffer_offsets",
     "mask_seed",
@@ -90,8 +90,6 @@ COLUMN_GRAIN = 64
 
 # Rows of the sums over single rows of kernels.
 PENALTY_SUMS, SQUARES = 0, 1
-
-LINE = 64  # bytes of a cache line: what θ, its state and the workspace are aligned to
 
 
 @dataclass(frozen=True)
@@ -242,20 +240,20 @@ def bind(
             if term is not None and not frozen:
                 row[PENALTY], numbers[LIMIT:] = term.code, (*term.options, term.rows)
                 terms.append(term.code)
-        row[VALUE], size = size, size + _padded(capacity * operation.n_out, dtype)
-        row[COLUMN], size = size, size + _padded(COLUMN_VECTORS * operation.n_out, dtype)
+        row[VALUE], size = size, size + padded(capacity * operation.n_out, dtype)
+        row[COLUMN], size = size, size + padded(COLUMN_VECTORS * operation.n_out, dtype)
     for k in reversed(range(len(operations))):
         if k + 1 < len(operations) and operations[k + 1].op in IN_PLACE:
             table[k, DELTA] = table[k + 1, DELTA]
         else:
-            table[k, DELTA], size = size, size + _padded(capacity * operations[k].n_out, dtype)
+            table[k, DELTA], size = size, size + padded(capacity * operations[k].n_out, dtype)
     widest = max(max(operation.n_in, operation.n_out) for operation in operations)
-    zeros, size = size, size + _padded(widest, dtype)
+    zeros, size = size, size + padded(widest, dtype)
     # The product with a transposed kernel needs a panel, which is not in the first row; so do few columns.
     inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
-    panel_size = _padded(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS), dtype)
+    panel_size = padded(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS), dtype)
     panels, size = size, size + n_threads * panel_size
-    inputs, size = size, size + _padded(gathers * capacity * operations[0].n_in, dtype)
+    inputs, size = size, size + padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
         table=table,
@@ -276,16 +274,3 @@ def bind(
         limited=int(any(code in HAS_LIMIT for code in terms)),
         alike=int(len(groups) == 1 and PROXIMAL not in terms),
     )
-
-
-def _padded(n: int, dtype: np.dtype[Any]) -> int:
-    """`n` rounded up to whole cache lines."""
-    per_line = LINE // dtype.itemsize
-    return -(-n // per_line) * per_line
-
-
-def aligned_zeros(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`n` zeros, the first at the start of a cache line: vector loads then never straddle two."""
-    raw = np.zeros(n * dtype.itemsize + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start : start + n * dtype.itemsize].view(dtype)

@@ -17,6 +17,7 @@ from hotloop._jit import kernel, kernel_exact
 from hotloop.activations import COMMON, CURVED, activate_backward, activate_second
 from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.engine.matmul import Matrix, multiply
+from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.network import backward_row
 from hotloop.engine.operations_tangent import other_tangent_backward, other_tangent_forward
 from hotloop.engine.table import (
@@ -34,7 +35,6 @@ from hotloop.engine.table import (
     VALUE,
     WEIGHT,
     Net,
-    aligned_zeros,
 )
 from hotloop.engine.team import SYNC_SIZE, Crew, share
 from hotloop.engine.tile import tile_shape

@@ -404,10 +404,12 @@ def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps)
         for i in range(len(theta)):
             theta[i] *= rest
     for i in range(len(theta)):
-        g = grad[i]
-        m[i] += blend_m * (g - m[i])
-        v[i] += blend_v * (g * g - v[i])
-        theta[i] -= eta * m[i] * reciprocal(np.sqrt(v[i]) * correction + epsilon)
+        # All are read before one is written: see `engine.memory`.
+        g, m_i, v_i, theta_i = grad[i], m[i], v[i], theta[i]
+        m_i += blend_m * (g - m_i)
+        v_i += blend_v * (g * g - v_i)
+        theta[i] = theta_i - eta * m_i * reciprocal(np.sqrt(v_i) * correction + epsilon)
+        m[i], v[i] = m_i, v_i
 
 
 @kernel_exact
@@ -417,11 +419,12 @@ def amsgrad_step(theta, grad, m, v, largest, rate, root_correction, kept, beta1,
     keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
     eta, correction, epsilon, rest = number(rate), number(root_correction), number(eps), number(kept)
     for i in range(len(theta)):
-        g = grad[i]
-        m[i] += blend * (g - m[i])
-        v[i] = keep * v[i] + take * g * g
-        largest[i] = max(largest[i], v[i])
-        theta[i] = rest * theta[i] - eta * m[i] * reciprocal(np.sqrt(largest[i]) * correction + epsilon)
+        g, m_i, v_i, largest_i, theta_i = grad[i], m[i], v[i], largest[i], theta[i]
+        m_i += blend * (g - m_i)
+        v_i = keep * v_i + take * g * g
+        largest_i = max(largest_i, v_i)
+        theta[i] = rest * theta_i - eta * m_i * reciprocal(np.sqrt(largest_i) * correction + epsilon)
+        m[i], v[i], largest[i] = m_i, v_i, largest_i
 
 
 @kernel_exact
@@ -431,10 +434,11 @@ def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
     keep, blend = number(beta2), number(1.0 - beta1)
     eta, epsilon = number(rate), number(eps)
     for i in range(len(theta)):
-        g = grad[i]
-        m[i] += blend * (g - m[i])
-        u[i] = max(keep * u[i], abs(g) + epsilon)
-        theta[i] -= eta * m[i] / u[i]
+        g, m_i, u_i, theta_i = grad[i], m[i], u[i], theta[i]
+        m_i += blend * (g - m_i)
+        u_i = max(keep * u_i, abs(g) + epsilon)
+        theta[i] = theta_i - eta * m_i / u_i
+        m[i], u[i] = m_i, u_i
 
 
 @kernel_exact
@@ -446,10 +450,11 @@ def nadam_step(theta, grad, m, v, rate_of_g, root_correction, rate_of_m, beta1, 
         number(rate_of_g), number(rate_of_m), number(root_correction), number(eps),
     )  # fmt: skip
     for i in range(len(theta)):
-        g = grad[i]
-        m[i] += blend * (g - m[i])
-        v[i] = keep * v[i] + take * g * g
-        theta[i] -= (eta_g * g + eta_m * m[i]) * reciprocal(np.sqrt(v[i]) * correction + epsilon)
+        g, m_i, v_i, theta_i = grad[i], m[i], v[i], theta[i]
+        m_i += blend * (g - m_i)
+        v_i = keep * v_i + take * g * g
+        theta[i] = theta_i - (eta_g * g + eta_m * m_i) * reciprocal(np.sqrt(v_i) * correction + epsilon)
+        m[i], v[i] = m_i, v_i
 
 
 @kernel_exact
@@ -459,9 +464,9 @@ def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
     keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
     eta, factor, epsilon = number(rate), number(rate * rectified), number(eps)
     for i in range(len(theta)):
-        g = grad[i]
-        m[i] += blend * (g - m[i])
-        v[i] = keep * v[i] + take * g * g
+        g, m_i, v_i = grad[i], m[i], v[i]
+        m[i] = m_i + blend * (g - m_i)
+        v[i] = keep * v_i + take * g * g
     if rectified == 0.0:
         for i in range(len(theta)):
             theta[i] -= eta * m[i]
@@ -477,10 +482,12 @@ def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
     keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
     eta, correction, epsilon = number(rate), number(root_correction), number(eps)
     for i in range(len(theta)):
-        m[i] += blend * (grad[i] - m[i])
-        surprise = grad[i] - m[i]
-        s[i] = keep * s[i] + take * surprise * surprise + epsilon
-        theta[i] -= eta * m[i] * reciprocal(np.sqrt(s[i]) * correction + epsilon)
+        g, m_i, s_i, theta_i = grad[i], m[i], s[i], theta[i]
+        m_i += blend * (g - m_i)
+        surprise = g - m_i
+        s_i = keep * s_i + take * surprise * surprise + epsilon
+        theta[i] = theta_i - eta * m_i * reciprocal(np.sqrt(s_i) * correction + epsilon)
+        m[i], s[i] = m_i, s_i
 
 
 @kernel

@@ -201,9 +201,10 @@ def adagrad_step(theta, grad, r, rate, initial, eps):
     number = theta.dtype.type
     eta, start, epsilon = number(rate), number(initial), number(eps)
     for i in range(len(theta)):
-        g = grad[i]
-        r[i] += g * g
-        theta[i] -= eta * g * reciprocal(np.sqrt(start + r[i]) + epsilon)
+        g, r_i, theta_i = grad[i], r[i], theta[i]
+        r_i += g * g
+        theta[i] = theta_i - eta * g * reciprocal(np.sqrt(start + r_i) + epsilon)
+        r[i] = r_i
 
 
 @kernel_exact
@@ -212,11 +213,11 @@ def adadelta_step(theta, grad, s, u, rate, rho, eps):
     number = theta.dtype.type
     keep, take, eta, epsilon = number(rho), number(1.0 - rho), number(rate), number(eps)
     for i in range(len(theta)):
-        g = grad[i]
-        s[i] = keep * s[i] + take * g * g
-        update = np.sqrt((u[i] + epsilon) / (s[i] + epsilon)) * g
-        u[i] = keep * u[i] + take * update * update
-        theta[i] -= eta * update
+        g, s_i, u_i, theta_i = grad[i], s[i], u[i], theta[i]
+        s_i = keep * s_i + take * g * g
+        update = np.sqrt((u_i + epsilon) / (s_i + epsilon)) * g
+        theta[i] = theta_i - eta * update
+        s[i], u[i] = s_i, keep * u_i + take * update * update
 
 
 @kernel_exact

@@ -286,9 +286,11 @@ def schedule_free_sgd_step(theta, grad, z, x, rate, share, momentum, weight_deca
     number = theta.dtype.type
     eta, c, beta, decay = number(rate), number(share), number(momentum), number(weight_decay)
     for i in range(len(theta)):
-        z[i] -= eta * (grad[i] + decay * theta[i])
-        x[i] += c * (z[i] - x[i])
-        theta[i] = z[i] + beta * (x[i] - z[i])
+        z_i, x_i = z[i], x[i]
+        z_i -= eta * (grad[i] + decay * theta[i])
+        x_i += c * (z_i - x_i)
+        theta[i] = z_i + beta * (x_i - z_i)
+        z[i], x[i] = z_i, x_i
 
 
 @kernel_exact
@@ -300,12 +302,13 @@ def schedule_free_adamw_step(
     eta, c, beta, decay = number(rate), number(share), number(momentum), number(weight_decay)
     blend, correction, epsilon = number(1.0 - beta2), number(root_correction), number(eps)
     for i in range(len(theta)):
-        g = grad[i]
-        v[i] += blend * (g * g - v[i])
-        scaled = g * reciprocal(np.sqrt(v[i]) * correction + epsilon)
-        z[i] -= eta * (scaled + decay * theta[i])
-        x[i] += c * (z[i] - x[i])
-        theta[i] = z[i] + beta * (x[i] - z[i])
+        g, v_i, z_i, x_i, theta_i = grad[i], v[i], z[i], x[i], theta[i]
+        v_i += blend * (g * g - v_i)
+        scaled = g * reciprocal(np.sqrt(v_i) * correction + epsilon)
+        z_i -= eta * (scaled + decay * theta_i)
+        x_i += c * (z_i - x_i)
+        theta[i] = z_i + beta * (x_i - z_i)
+        v[i], z[i], x[i] = v_i, z_i, x_i
 
 
 @kernel

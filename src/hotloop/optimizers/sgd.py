@@ -90,13 +90,10 @@ def momentum_step(theta, grad, v, rate, momentum, nesterov):
     eta = theta.dtype.type(rate)
     rho = theta.dtype.type(momentum)
     for i in range(len(theta)):
-        v[i] = rho * v[i] + grad[i]
-    if nesterov:
-        for i in range(len(theta)):
-            theta[i] -= eta * (grad[i] + rho * v[i])
-    else:
-        for i in range(len(theta)):
-            theta[i] -= eta * v[i]
+        g, theta_i, v_i = grad[i], theta[i], v[i]
+        v_i = rho * v_i + g
+        theta[i] = theta_i - eta * (g + rho * v_i if nesterov else v_i)
+        v[i] = v_i
 
 
 @kernel

@@ -159,13 +159,13 @@ def rprop_step(theta, grad, before, size, first, down, up, least, largest):
     number = theta.dtype.type
     shrink, grow, low, high, start = number(down), number(up), number(least), number(largest), number(first)
     for i in range(len(theta)):
-        g, eta = grad[i], size[i] + start
+        g, eta, theta_i = grad[i], size[i] + start, theta[i]
         same = g * before[i]
         eta *= grow if same > ZERO else (shrink if same < ZERO else ONE)
         # A size of 0 is that of frozen weights; all others are kept in their limits.
         eta = min(max(eta, low if eta > ZERO else ZERO), high)
         g = ZERO if same < ZERO else g
-        theta[i] -= sign(g) * eta
+        theta[i] = theta_i - sign(g) * eta
         before[i], size[i] = g, eta
 
 
@@ -176,9 +176,9 @@ def lion_step(theta, grad, m, rate, beta1, beta2, weight_decay):
     blend1, blend2 = number(1.0 - beta1), number(1.0 - beta2)
     eta, rest = number(rate), number(1.0 - rate * weight_decay)
     for i in range(len(theta)):
-        g = grad[i]
-        theta[i] = rest * theta[i] - eta * sign(m[i] + blend1 * (g - m[i]))
-        m[i] += blend2 * (g - m[i])
+        g, m_i, theta_i = grad[i], m[i], theta[i]
+        theta[i] = rest * theta_i - eta * sign(m_i + blend1 * (g - m_i))
+        m[i] = m_i + blend2 * (g - m_i)
 
 
 @kernel
