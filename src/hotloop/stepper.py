@@ -13,6 +13,7 @@ from hotloop.custom import with_own_loss
 from hotloop.engine.address import NOWHERE, address_of
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
+from hotloop.engine.single import link_single
 from hotloop.engine.table import Mode, Net, mask_seed
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss, criterion_of
@@ -100,8 +101,12 @@ class Stepper:
 
     def bind(self, capacity: int, n_threads: int, gathers: bool) -> Net:
         """The network with the penalties of this training, for minibatches of up to `capacity` rows."""
-        penalty = self._recipe.penalty
-        return self._model.bind(capacity, n_threads, None if penalty is None else penalty.term(), gathers)
+        recipe = self._recipe
+        penalty = None if recipe.penalty is None else recipe.penalty.term()
+        net = self._model.bind(capacity, n_threads, penalty, gathers)
+        if capacity == 1:
+            link_single(net, is_plain=recipe.optimizer.is_plain and not recipe.clip_value)
+        return net
 
     def nuclear_value(self) -> float:
         """The value of the penalties that the compiled loop does not see."""

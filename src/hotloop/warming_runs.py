@@ -76,6 +76,7 @@ def all_runs(dtype: str) -> Iterator[Run]:
         yield f"{dtype} {name}", partial(use, layers, dtype)
     for penalty in PENALTIES:
         yield f"{dtype} {penalty.__name__}", partial(use, [last], dtype, penalty=example(penalty))
+    yield f"{dtype} minibatches of one", partial(use, [last], dtype, optimizer=SGD(), batch_size=1)
     for loss in LOSSES.values():
         yield f"{dtype} curvature of {loss.name}", partial(use_objective, [last], dtype, loss)
     for name, layers in networks.items():
@@ -93,7 +94,7 @@ def use(layers: Sequence[Layer], dtype: str, loss: Loss | str = "mse", **options
     model = Sequential(layers, input_dim=X.shape[1], dtype=dtype)
     model.predict(X)
     if is_trainable(model):
-        trainer = Trainer(model, loss=loss, batch_size=len(X) // 2, **options)
+        trainer = Trainer(model, loss=loss, **{"batch_size": len(X) // 2} | options)
         y = targets_for(trainer.loss, model)
         trainer.fit(X, y, epochs=1, validation_data=(X, y))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
-from hotloop.engine.address import call
+from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.matmul import Matrix, add_terms, multiply
 from hotloop.engine.table import (
     BATCH_NORM,
@@ -32,6 +32,7 @@ from hotloop.engine.table import (
     PRELU,
     PRODUCT_SUM,
     ROWS,
+    SINGLE_STEP,
     SQUARES,
     VALUE,
     WEIGHT,
@@ -160,6 +161,10 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
             if row[PENALTY] == PROXIMAL:
                 shrink = update.rates[group, step] * net.options[k, L1_STRENGTH] * strength
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
+            if net.calls[SINGLE_STEP] != NOWHERE and phase == BOTH and row[PENALTY] == NONE:
+                rate = update.scalars[group, step, 0]
+                call(net.calls[SINGLE_STEP], (net, k, theta, source, offset, rate, lo, hi))
+                lo = hi
             chunk = max(CHUNK // n_out // grain, 1) * grain
             for first in range(lo, hi, chunk):
                 last = min(first + chunk, hi)

@@ -8,8 +8,8 @@ import numpy as np
 
 from hotloop._jit import kernel
 from hotloop.activations import COMMON, activate, activate_backward
-from hotloop.engine.address import call
-from hotloop.engine.matmul import Matrix, multiply
+from hotloop.engine.address import NOWHERE, call
+from hotloop.engine.matmul import FEW, Matrix, multiply
 from hotloop.engine.table import (
     BACKWARD,
     BIAS,
@@ -22,6 +22,7 @@ from hotloop.engine.table import (
     N_OUT,
     NONE,
     OP,
+    SINGLE_FORWARD,
     VALUE,
     WEIGHT,
 )
@@ -41,7 +42,10 @@ def forward(net, theta, x, n, mode, crew, panel):
     for k in range(len(net.table)):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
-        if op == DENSE:
+        if op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
+            if lo < hi:
+                call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset))
+        elif op == DENSE:
             out = Matrix(net.work, row[VALUE] + lo * n_out, n_out, 1)
             inputs = Matrix(source, offset + lo * n_in, n_in, 1)
             w = Matrix(theta, row[WEIGHT], n_out, 1)

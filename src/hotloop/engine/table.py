@@ -81,15 +81,15 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop (`engine.operations`).
-FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = 0, 1, 2, 3, 4
-CALLS = 5
+# Which kernel beside those of the loop (`engine.operations`, `engine.single`).
+FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS, SINGLE_FORWARD, SINGLE_STEP = range(7)
+CALLS = 7
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
 
-# Rows of the sums over single rows of kernels.
-PENALTY_SUMS, SQUARES = 0, 1
+# What there is a number of for each row of the kernels: two sums, and a place in a batch of one.
+PENALTY_SUMS, SQUARES, PLACES = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Net(NamedTuple):
     one: NDArray[Any]  # (1,) a 1, of the dtype of θ
     row_loss: NDArray[np.float64]  # (capacity,) loss of each row of the batch
     row_hit: NDArray[np.float64]  # (capacity,) 1 where the class is right
-    partial: NDArray[np.float64]  # (2, rows of all kernels) PENALTY_SUMS and SQUARES of the gradient
+    partial: NDArray[np.float64]  # (3, rows of all kernels) PENALTY_SUMS, SQUARES of the gradient, PLACES
     calls: NDArray[np.int64]  # (CALLS,) addresses of kernels, or NOWHERE
     first: int  # the first row of the table that has parameters
     zeros: int  # offset into work of as many zeros as the widest row
@@ -263,7 +263,7 @@ def bind(
         one=np.ones(1, dtype),
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
-        partial=np.zeros((2, kernel_rows)),
+        partial=np.zeros((3, kernel_rows)),
         calls=np.full(CALLS, NOWHERE, np.int64),
         first=trained[0] if trained else len(operations),
         zeros=zeros,

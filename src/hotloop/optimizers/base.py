@@ -23,6 +23,8 @@ class Optimizer(ABC):
     code: ClassVar[int]
     slots: ClassVar[int]
     """Vectors of θ's shape that the state needs."""
+    is_plain: ClassVar[bool] = False
+    """Whether its step is θ − η g and nothing else."""
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, type):

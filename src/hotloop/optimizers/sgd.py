@@ -67,6 +67,11 @@ class SGD(Optimizer):
         """One vector, v, if there is momentum."""
         return 1 if self.momentum else 0
 
+    @property
+    def is_plain(self) -> bool:  # type: ignore[override]
+        """Without momentum."""
+        return not self.momentum
+
     def kernel(self) -> Any:
         """That of its family."""
         return sgd_step

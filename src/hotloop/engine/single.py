@@ -1,0 +1,88 @@
+"""A batch of one sample, in training: what is 0 in it takes no part.
+
+One sample uses each number of W once, so reading and writing W is what a step costs, and a row of W whose
+input is 0 adds nothing to the outputs and has no gradient. Images, counts and what ReLU lets through are
+mostly 0. Weights and values are those of the other form to the last bit, as long as they are finite.
+
+Compiled where minibatches have one row, and called by their address.
+"""
+
+from hotloop._jit import kernel, kernel_exact, kernel_in_order
+from hotloop.engine.address import address_of
+from hotloop.engine.table import (
+    BIAS,
+    DELTA,
+    N_IN,
+    N_OUT,
+    NONE,
+    PARTIAL,
+    PLACES,
+    SINGLE_FORWARD,
+    SINGLE_STEP,
+    VALUE,
+    WEIGHT,
+    Net,
+)
+
+__all__ = ["link_single", "nonzeros", "single_forward", "single_step"]
+
+
+def link_single(net: Net, is_plain: bool) -> None:
+    """Give `net`, for minibatches of one row, the addresses of these kernels."""
+    numbers = net.work
+    net.calls[SINGLE_FORWARD] = address_of(single_forward, (net, 0, numbers, numbers, 0))
+    if is_plain:
+        net.calls[SINGLE_STEP] = address_of(single_step, (net, 0, numbers, numbers, 0, 0.0, 0, 0))
+
+
+@kernel_in_order
+def single_forward(net, k, theta, source, offset):
+    """z = b + Σ xᵢ Wᵢ of a dense row of the table, over the inputs that are not 0, in their order."""
+    row = net.table[k]
+    n_in, n_out, first = row[N_IN], row[N_OUT], row[WEIGHT]
+    x, z = source[offset : offset + n_in], net.work[row[VALUE] : row[VALUE] + n_out]
+    bias = (
+        theta[row[BIAS] : row[BIAS] + n_out] if row[BIAS] != NONE else net.work[net.zeros : net.zeros + n_out]
+    )
+    for j in range(len(z)):
+        z[j] = bias[j]
+    places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
+    count = nonzeros(x, places)
+    # Four rows at a time, so that z is read less.
+    four = count - count % 4
+    for k in range(0, four, 4):
+        p, q, r, s = int(places[k]), int(places[k + 1]), int(places[k + 2]), int(places[k + 3])
+        x_p, x_q, x_r, x_s = x[p], x[q], x[r], x[s]
+        t, u = theta[first + p * n_out :][:n_out], theta[first + q * n_out :][:n_out]
+        v, w = theta[first + r * n_out :][:n_out], theta[first + s * n_out :][:n_out]
+        for j in range(len(z)):
+            z[j] = (((z[j] + x_p * t[j]) + x_q * u[j]) + x_r * v[j]) + x_s * w[j]
+    for k in range(four, count):
+        p = int(places[k])
+        x_p, t = x[p], theta[first + p * n_out :][:n_out]
+        for j in range(len(z)):
+            z[j] += x_p * t[j]
+
+
+@kernel_exact
+def single_step(net, k, theta, source, offset, rate, lo, hi):
+    """W ← W − η x δᵀ, rows lo:hi: plain gradient descent, in place."""
+    row = net.table[k]
+    n_out, eta = row[N_OUT], theta.dtype.type(rate)
+    delta = net.work[row[DELTA] : row[DELTA] + n_out]
+    places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
+    for k in range(nonzeros(source[offset + lo : offset + hi], places)):
+        i = lo + int(places[k])
+        x, w = source[offset + i], theta[row[WEIGHT] + i * n_out :][:n_out]
+        for j in range(len(w)):
+            w[j] -= eta * (x * delta[j])
+
+
+@kernel
+def nonzeros(x, places):
+    """Write where `x` is not 0 to the start of `places`; returns how often that is."""
+    count = 0
+    for i in range(len(x)):
+        places[count] = i
+        count += x[i] != 0
+    return count
