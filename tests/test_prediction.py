@@ -9,7 +9,7 @@ import pytest
 import helpers
 from helpers import refuses
 from hotloop.engine.decisions import ONE_OF_MANY, ONE_OF_TWO, SEVERAL, class_probabilities, winners
-from hotloop.prediction import BATCH, few_outputs
+from hotloop.prediction import BATCH, outputs_as_given
 
 pytestmark = pytest.mark.kernels
 
@@ -25,11 +25,11 @@ def rows(n, width=5, dtype="float32"):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [1, 2, 7, BATCH])
+@pytest.mark.parametrize("n", [1, 2, 7, BATCH, BATCH + 3])
 def test_a_few_rows_come_out_as_many_do(n, dtype):
     """Whatever the way: from a list of rows, staged, among others, by a bound function."""
     model, X = net(5, 9, 3, activation="tanh", dtype=dtype), rows(n, dtype=dtype)
-    direct = few_outputs(model, X)
+    direct = outputs_as_given(model, X, 1)
     assert direct.dtype == dtype
     many = model.predict(np.vstack([X, rows(2 * BATCH, dtype=dtype)]))[:n]
     for outputs in (model.predict(X), model.predict(X.tolist()), many, model.predictor(n)(X)):
@@ -53,7 +53,7 @@ STRANGE = {
 def test_arrays_that_kernels_do_not_take_go_the_long_way(kind):
     """Otherwise each kind would be compiled for, or be read wrongly."""
     model, X = net(5, 3), rows(4)
-    assert few_outputs(model, kind(X)) is None
+    assert outputs_as_given(model, kind(X), 1) is None
     np.testing.assert_array_equal(model.predict(kind(X)), model.predict(X))
     with pytest.raises(ValueError, match=r"^x: expected .* float32 array of shape \(4, 5\).*model.predict"):
         model.predictor(4)(kind(X))
@@ -66,6 +66,19 @@ def test_a_number_that_is_not_finite_is_refused_however_few_rows_there_are(where
     X[where] = wrong
     with refuses(ValueError, "X"):
         model.predict(X)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("where", [0, BATCH - 1, BATCH, 3 * BATCH + 4])
+def test_a_number_that_is_not_finite_is_found_by_whichever_thread_has_it(where, n_threads):
+    model, X = net(5, 3, activation="relu"), rows(3 * BATCH + 5)
+    expected = model.predict(X.tolist())
+    np.testing.assert_array_equal(outputs_as_given(model, X, n_threads), expected)
+    np.testing.assert_array_equal(model.predict(X, n_threads=n_threads), expected)
+    X[where, 2] = np.nan
+    assert outputs_as_given(model, X, n_threads) is None
+    with refuses(ValueError, "X"):
+        model.predict(X, n_threads=n_threads)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (1, 4), (1, 6), (5,), (1, 1, 5)])

@@ -7,7 +7,8 @@ enough to be timed.
 
 import numpy as np
 
-from .common import network, normal_data, warm
+from .common import fastest, network, normal_data, warm
+from .kernels import peak
 
 warm()
 
@@ -25,6 +26,20 @@ class Predict:
 
     def time_predict_two_threads(self, rows):
         self.model.predict(self.data[:rows], n_threads=2)
+
+
+class PredictRate:
+    """Ten thousand rows, with the look at whether they are finite, and in memory that no cache holds."""
+
+    def track_rate_of_peak(self):
+        """The products' operations, of what the processor's multiply-adds could give."""
+        kernels = sum(
+            weights.size for name, weights in Predict.model.parameters().items() if "kernel" in name
+        )
+        seconds = fastest(lambda: Predict.model.predict(Predict.data), seconds=0.5)[0]
+        return 100 * 2e-9 * kernels * len(Predict.data) / seconds / peak()
+
+    track_rate_of_peak.unit = "% of peak"
 
 
 class PredictSmall:

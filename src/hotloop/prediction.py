@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from hotloop.data.staging import BLOCK_BYTES, Rows, in_place, stage_rows
 from hotloop.engine.loop import predict_block
 from hotloop.engine.table import PREDICTION
-from hotloop.engine.team import SYNC_SIZE, Team
+from hotloop.engine.team import SYNC_SIZE, Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
     from hotloop.sequential import Sequential
 
-__all__ = ["BATCH", "few_outputs", "outputs_of", "predictor"]
+__all__ = ["BATCH", "outputs_as_given", "outputs_of", "predictor"]
 
 BATCH = 256
 """Rows that go through the network at once."""
@@ -32,11 +32,37 @@ PREDICTING = tuple(PREDICTION)
 """The mode: a named tuple would cost a call more than a small network does."""
 
 
+def outputs_as_given(model: "Sequential", X: Any, n_threads: int | None) -> NDArray[Any] | None:
+    """Outputs (n, output_dim), if `X` is an array just as kernels take it, and finite.
+
+    `n_threads` is looked at where there is more than a batch.
+    """
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype != model.dtype or not X.flags.carray:
+        return None
+    n, width = X.shape
+    if width != model.input_dim or n == 0:
+        return None
+    if n > BATCH:
+        out, finite = _outputs_of_blocks(model, X, check_threads(n_threads), checks=True)
+    else:
+        out, batch = np.empty((n, model.output_dim), model.dtype), _batch_for(n)
+        net = model.net_of_thread(batch, 1)
+        finite = predict_block(net, model.theta, X, batch, PREDICTING, True, out, *ALONE)
+    return out if finite else None
+
+
 def outputs_of(model: "Sequential", features: NDArray[Any] | Rows, n_threads: int) -> NDArray[Any]:
-    """Outputs (n, output_dim) for checked rows, block by block: as they lie, or staged."""
+    """Outputs (n, output_dim) for checked rows."""
+    return _outputs_of_blocks(model, features, n_threads, checks=False)[0]
+
+
+def _outputs_of_blocks(
+    model: "Sequential", features: NDArray[Any] | Rows, n_threads: int, *, checks: bool
+) -> tuple[NDArray[Any], bool]:
+    """Outputs block by block, of rows as they lie, or staged; if it `checks`, whether they are finite."""
     n = len(features)
     n_threads = min(n_threads, -(-n // ROWS_A_THREAD))
-    out = np.empty((n, model.output_dim), model.dtype)
+    out, finite = np.empty((n, model.output_dim), model.dtype), True
     net = model.net_of_thread(BATCH, n_threads)
     rows = min(n, max(BATCH, BLOCK_BYTES // (model.input_dim * model.dtype.itemsize)))
     there = in_place(features, model.dtype)
@@ -49,21 +75,9 @@ def outputs_of(model: "Sequential", features: NDArray[Any] | Rows, n_threads: in
                 stage_rows(features, which, x, model.uint8_scale)
             else:
                 x = there[which]
-            team.run(predict_block, net, model.theta, x, BATCH, PREDICTING, False, out[which])
-    return out
-
-
-def few_outputs(model: "Sequential", X: Any) -> NDArray[Any] | None:
-    """Outputs for at most a batch of rows, if they are finite, and an array just as kernels take it."""
-    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype != model.dtype or not X.flags.carray:
-        return None
-    n, width = X.shape
-    if width != model.input_dim or not 0 < n <= BATCH:
-        return None
-    out, batch = np.empty((n, model.output_dim), model.dtype), _batch_for(n)
-    net = model.net_of_thread(batch, 1)
-    finite = predict_block(net, model.theta, X, batch, PREDICTING, True, out, *ALONE)
-    return out if finite else None
+            arguments = (net, model.theta, x, BATCH, PREDICTING, checks, out[which])
+            finite = finite and all(team.run_each(predict_block, *arguments))
+    return out, finite
 
 
 def predictor(model: "Sequential", rows: int) -> Callable[[NDArray[Any]], NDArray[Any]]:

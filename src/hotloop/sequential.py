@@ -32,7 +32,7 @@ from hotloop.files import TensorFile, read_tensors, write_tensors
 from hotloop.initializers import initial_values
 from hotloop.layers import Dense, Dropout, Layer, Standardize, layer_from_dict
 from hotloop.penalties import Penalty, PenaltyTerm
-from hotloop.prediction import few_outputs, outputs_of, predictor
+from hotloop.prediction import outputs_as_given, outputs_of, predictor
 
 __all__ = ["Sequential"]
 
@@ -273,12 +273,12 @@ class Sequential:
         InvalidValueError, InvalidTypeError
             If X is empty, of another width, not numeric or not finite.
         """
-        if n_threads == 1:
-            out = few_outputs(self, X)
-            if out is not None:
-                return out
+        threads = 1 if n_threads == 1 else check_threads(n_threads)
+        out = outputs_as_given(self, X, threads)
+        if out is not None:
+            return out
         features = check_rows(X, "X", self.input_dim, self.dtype)
-        return outputs_of(self, features, check_threads(n_threads))
+        return outputs_of(self, features, threads)
 
     def predictor(self, rows: int = 1) -> Callable[[NDArray[Any]], NDArray[Any]]:
         """`predict` for batches of one shape, bound: for loops that wait for each answer.

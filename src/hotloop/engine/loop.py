@@ -192,26 +192,28 @@ def predict_block(net, theta, x, batch_size, mode, checks, out, tid, n_threads, 
     """Outputs of the last layer, (rows, n_out), for the rows of `x` (rows, n_in).
 
     `net` and `mode` are plain tuples here: named ones cost a call more than a small network does. With
-    `checks`, which is for one thread, False means that x is not finite, and no output is written.
+    `checks`, returns whether this thread's rows are finite: looked at just before they are used, they are
+    in the second cache then, and come from memory once.
     """
     net, mode = Net(*net), Mode(*mode)
     crew = Crew(tid, n_threads, sync)
     last = net.table[len(net.table) - 1]
     n_in, n_out = net.table[0, N_IN], last[N_OUT]
     source, target = x.reshape(x.size), out.reshape(out.size)
-    if checks and not all_finite(source):
-        return False
+    finite = True
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
     grain, _ = tile_shape(net.work)
     for first in range(0, len(x), batch_size):
         n = min(batch_size, len(x) - first)
-        forward(net, theta, source[first * n_in : (first + n) * n_in], n, mode, crew, panel)
         lo, hi = share(n, grain, tid, n_threads)
+        if checks:
+            finite &= all_finite(source[(first + lo) * n_in : (first + hi) * n_in])
+        forward(net, theta, source[first * n_in : (first + n) * n_in], n, mode, crew, panel)
         values = net.work[last[VALUE] + lo * n_out : last[VALUE] + hi * n_out]
         copy(values, target[(first + lo) * n_out : (first + hi) * n_out])
         # A shorter last batch is shared otherwise: nobody may start on it while others use its rows.
         barrier(sync, n_threads)
-    return True
+    return finite
 
 
 @kernel

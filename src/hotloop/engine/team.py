@@ -108,18 +108,22 @@ class Team:
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args, tid, n_threads, sync)`` on every thread; returns what thread 0 returns."""
+        return self.run_each(function, *args)[0]
+
+    def run_each(self, function: Callable[..., Any], *args: Any) -> list[Any]:
+        """`run`, and what every thread returns."""
         if self._pool is None:
-            return function(*args, 0, 1, self._sync)
-        others = []
+            return [function(*args, 0, 1, self._sync)]
+        others, returned = [], []
         try:
             for tid in range(1, self.n_threads):
                 others.append(self._pool.submit(self._run_one, function, args, tid))
-            return self._run_one(function, args, 0)
+            returned.append(self._run_one(function, args, 0))
         finally:
             if len(others) < self.n_threads - 1:
                 self._sync[GIVEN_UP] = 1
-            for other in others:
-                other.result()
+            returned += [other.result() for other in others]
+        return returned
 
     def _run_one(self, function: Callable[..., Any], args: tuple[Any, ...], tid: int) -> Any:
         try:

@@ -26,7 +26,7 @@ from hotloop.estimators._mlp_training import Minibatches, Pace, Watch, l2, run_l
 from hotloop.layers import Dense, Dropout
 from hotloop.losses import Loss
 from hotloop.objective import Objective
-from hotloop.prediction import few_outputs
+from hotloop.prediction import outputs_as_given
 from hotloop.sequential import Sequential
 
 __all__ = ["MLP", "Task", "trains_in_minibatches"]
@@ -278,10 +278,10 @@ class MLP(BaseEstimator, ABC):
 
     def _outputs(self, X: Any) -> Array:
         """The last layer's outputs for checked or unchecked X."""
-        # scikit-learn's checks take many times longer than a few rows do, where the kernel checks them.
+        # scikit-learn's checks take many times longer than a few rows do, and the kernel checks them itself.
         fitted = self.__dict__
         if "_model" in fitted and "feature_names_in_" not in fitted:
-            outputs = few_outputs(fitted["_model"], X)
+            outputs = outputs_as_given(fitted["_model"], X, self.n_threads)
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
