@@ -69,6 +69,7 @@ def test_what_an_optimizer_goes_through_lies_apart(duplicate):
     )
     original.fit(X, y, epochs=1)
     trainer = duplicate(original)
+    assert [kept.shape for kept in trainer.stepper._kept] == [kept.shape for kept in original.stepper._kept]
     vectors = [trainer.model.theta, trainer.stepper._grad, *trainer.stepper.state, trainer.stepper.average]
     places = [place(vector) for vector in vectors]
     assert len(set(places)) == len(places) == 6

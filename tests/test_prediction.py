@@ -9,6 +9,7 @@ import pytest
 import helpers
 from helpers import refuses
 from hotloop.engine.decisions import ONE_OF_MANY, ONE_OF_TWO, SEVERAL, class_probabilities, winners
+from hotloop.engine.team import Team
 from hotloop.prediction import BATCH, outputs_as_given
 
 pytestmark = pytest.mark.kernels
@@ -79,6 +80,33 @@ def test_a_number_that_is_not_finite_is_found_by_whichever_thread_has_it(where, 
     assert outputs_as_given(model, X, n_threads) is None
     with refuses(ValueError, "X"):
         model.predict(X, n_threads=n_threads)
+
+
+@pytest.mark.parametrize("wrong", [True, 1.0, "1"])
+@pytest.mark.parametrize("n", [2, 2 * BATCH])
+def test_threads_are_a_whole_number_however_many_rows_there_are(n, wrong):
+    with refuses(TypeError, "n_threads"):
+        net(5, 3).predict(rows(n), n_threads=wrong)
+
+
+@pytest.mark.parametrize(
+    ("n", "n_threads", "used"),
+    [
+        (64, 2, 1),
+        (65, 2, 2),
+        (BATCH, 2, 2),
+        (BATCH, 3, 3),
+        (BATCH, None, 1),
+        (2 * BATCH, 2, 2),
+        (2 * BATCH, 1, 1),
+    ],
+)
+def test_as_many_threads_as_asked_for_share_what_is_worth_it(n, n_threads, used, monkeypatch):
+    teams = []
+    monkeypatch.setattr("hotloop.prediction.Team", lambda n: teams.append(n) or Team(n))
+    model = net(5, 3)
+    np.testing.assert_array_equal(outputs_as_given(model, rows(n), n_threads), model.predict(rows(n)))
+    assert max(teams[:1], default=1) == used
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (1, 4), (1, 6), (5,), (1, 1, 5)])

@@ -1,12 +1,12 @@
-"""Minibatches of one row leave out what is 0, and are otherwise those of any other size."""
+"""Minibatches of one row leave out what is 0, and give the bits that any other size would."""
 
 import numpy as np
 import pytest
 
 import hotloop as hl
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.single import nonzeros
-from hotloop.engine.table import SINGLE_FORWARD, SINGLE_STEP
+from hotloop.engine.single import nonzeros, single_forward, single_step
+from hotloop.engine.table import DELTA, SINGLE_FORWARD, SINGLE_STEP, VALUE
 
 pytestmark = pytest.mark.kernels
 
@@ -20,8 +20,22 @@ RECIPES = {
     "": {},
     "clip_value": {"clip_value": 1e-3},
     "clip_norm": {"clip_norm": 0.1},
-    "penalty": {"penalty": hl.L2(0.1)},
+    "l2": {"penalty": hl.L2(0.1)},
+    "proximal": {"penalty": hl.L1(0.1, proximal=True)},
     "average": {"average": hl.EMA(0.9)},
+    "own loss": {
+        "loss": hl.losses.Custom(
+            value=lambda z, y: ((z - y) ** 2).sum(axis=1), gradient=lambda z, y: 2 * (z - y)
+        ),
+    },
+}
+# Two rates, so that the kernels of even a small network are updated one by one.
+HALF = hl.Dense(5, lr_scale=0.5)
+NETWORKS = {
+    "two rates": (hl.Dense(17, "relu"), HALF),
+    "one penalty": (hl.Dense(17, "relu", penalty=hl.L2(0.1)), HALF),
+    "frozen": (hl.Dense(17, "relu", lr_scale=0), HALF),
+    "others first": (hl.Standardize(), hl.Dropout(0.4), hl.Dense(9, "tanh"), HALF),
 }
 
 
@@ -33,38 +47,52 @@ def sparse_rows(n=9, width=21, share=0.3, dtype=np.float32):
     return X, np.arange(n) % 5
 
 
-def trained(X, y, *, units=(17, 5), use_bias=True, n_threads=1, dtype="float32", **recipe):
-    """A model after two epochs in minibatches of one."""
+def dense(*units, use_bias=True):
+    """Layers of these widths, tanh between them; the last has half the rate."""
     *hidden, last = units
-    layers = [
-        *(hl.Dense(width, "relu", use_bias=use_bias) for width in hidden),
-        hl.Dense(last, use_bias=use_bias),
-    ]
+    layers = [hl.Dense(width, "tanh", use_bias=use_bias) for width in hidden]
+    return [*layers, hl.Dense(last, use_bias=use_bias, lr_scale=0.5)]
+
+
+def trained(layers, X, y, *, n_threads=1, dtype="float32", **recipe):
+    """A trainer after two epochs in minibatches of one."""
     model = hl.Sequential(layers, input_dim=X.shape[1], dtype=dtype)
-    trainer = hl.Trainer(model, loss="softmax_cross_entropy", batch_size=1, n_threads=n_threads, **recipe)
+    recipe = {"loss": "softmax_cross_entropy"} | recipe
+    trainer = hl.Trainer(model, batch_size=1, n_threads=n_threads, **recipe)
+    y = y if recipe["loss"] == "softmax_cross_entropy" else np.eye(model.output_dim)[y]
     trainer.fit(X, y, epochs=2)
     return trainer
 
 
-def twin_of(monkeypatch, *args, **options):
-    """The same in the form of other minibatches."""
+def is_as_any_minibatch(monkeypatch, *args, n_threads=1, **options):
+    """Whether it ends as in the form of other minibatches on one thread, bit for bit, having moved."""
+    found = trained(*args, n_threads=n_threads, **options)
     with monkeypatch.context() as patch:
         patch.setattr("hotloop.stepper.link_single", lambda *args, **options: None)
-        return trained(*args, **options)
+        expected = trained(*args, **options)
+    fresh = hl.Sequential(found.model.layers, input_dim=found.model.input_dim, dtype=found.model.dtype)
+    assert np.any(found.model.theta != fresh.theta)
+    np.testing.assert_array_equal(found.model.theta, expected.model.theta)
+    np.testing.assert_array_equal(found.stepper.state, expected.stepper.state)
+    np.testing.assert_array_equal(found.stepper.average, expected.stepper.average)
+    assert found.history["loss"] == expected.history["loss"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bit_for_bit_like_any_minibatch(optimizer, recipe, dtype, monkeypatch):
+def test_every_recipe(optimizer, recipe, dtype, monkeypatch):
     X, y = sparse_rows(dtype=dtype)
     options = RECIPES[recipe] | {"optimizer": OPTIMIZERS[optimizer], "dtype": dtype}
-    found, expected = trained(X, y, **options), twin_of(monkeypatch, X, y, **options)
-    assert np.any(found.model.theta != hl.Sequential(found.model.layers, input_dim=21, dtype=dtype).theta)
-    np.testing.assert_array_equal(found.model.theta, expected.model.theta)
-    np.testing.assert_array_equal(found.stepper.state, expected.stepper.state)
-    np.testing.assert_array_equal(found.stepper.average, expected.stepper.average)
-    assert found.history["loss"] == expected.history["loss"]
+    is_as_any_minibatch(monkeypatch, NETWORKS["two rates"], X, y, **options)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_every_layer_and_any_number_of_threads(network, n_threads, monkeypatch):
+    X, y = sparse_rows()
+    optimizer = OPTIMIZERS["schedule"]
+    is_as_any_minibatch(monkeypatch, NETWORKS[network], X, y, optimizer=optimizer, n_threads=n_threads)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
@@ -72,27 +100,38 @@ def test_bit_for_bit_like_any_minibatch(optimizer, recipe, dtype, monkeypatch):
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_any_share_of_zeros_and_any_width(share, units, use_bias, monkeypatch):
     X, y = sparse_rows(share=share)
-    options = {"optimizer": hl.SGD(0.1), "units": units, "use_bias": use_bias}
-    found, expected = trained(X, y, **options), twin_of(monkeypatch, X, y, **options)
-    np.testing.assert_array_equal(found.model.theta, expected.model.theta)
+    layers = dense(*units, use_bias=use_bias)
+    is_as_any_minibatch(monkeypatch, layers, X, y, optimizer=hl.SGD(0.1))
 
 
-@pytest.mark.parametrize("n_threads", [2, 3])
-def test_threads_change_nothing(n_threads):
-    X, y = sparse_rows()
-    one, more = (trained(X, y, optimizer=hl.SGD(0.1), n_threads=n) for n in (1, n_threads))
-    np.testing.assert_array_equal(more.model.theta, one.model.theta)
+def test_rows_that_the_loop_fetches(monkeypatch):
+    """64 features are read where they lie, each row just before it is used."""
+    X, y = sparse_rows(width=70)
+    is_as_any_minibatch(monkeypatch, dense(9, 5), X, y, optimizer=hl.SGD(0.1))
 
 
-def test_rows_of_a_kernel_whose_input_is_zero_stay():
-    X, y = sparse_rows()
-    X[:, 4:9] = 0
-    trainer = trained(X, y, optimizer=hl.SGD(0.1))
-    fresh = hl.Sequential(trainer.model.layers, input_dim=X.shape[1])
-    now, before = (model.parameters() for model in (trainer.model, fresh))
-    first = next(iter(now))
-    same = np.all(now[first] == before[first], axis=1)
-    np.testing.assert_array_equal(np.flatnonzero(same), np.arange(4, 9))
+def net_of(W, x):
+    """Memory for one row through one layer, with its inputs and θ."""
+    model = hl.Sequential([hl.Dense(W.shape[1])], input_dim=len(W), dtype=W.dtype)
+    next(iter(model.parameters().values()))[:] = W
+    return model.bind(1, 1), model.theta, x.astype(W.dtype)
+
+
+def test_what_is_zero_is_not_looked_at():
+    """Numbers that are not finite show it: 0 times infinity would be NaN."""
+    x = np.array([0.0, 2.0, -0.0, 1.0, 3.0, -1.0, 4.0])
+    W = np.arange(28.0).reshape(7, 4)
+    W[x == 0] = np.inf
+    net, theta, x = net_of(W, x)
+    single_forward(net, 0, theta, x, 0)
+    value, delta = net.table[0, VALUE], net.table[0, DELTA]
+    np.testing.assert_array_equal(net.work[value : value + 4], x[x != 0] @ W[x != 0])
+    net.work[delta : delta + 4] = [1.0, 2.0, 0.0, np.nan]
+    single_step(net, 0, theta, x, 0, 0.5, 1, 6)  # the rows of one of several threads
+    expected = W.copy()
+    for i in (1, 3, 4, 5):
+        expected[i] -= 0.5 * x[i] * net.work[delta : delta + 4]
+    np.testing.assert_array_equal(theta[:28].reshape(7, 4), expected)
 
 
 def test_only_where_it_holds():

@@ -1,7 +1,7 @@
 """From rows to outputs: any number of them block by block, a few by the shortest way, one at once.
 
-A small network takes less time than the checks of its input: where an array is just as kernels take it,
-the kernel does what is left of them.
+Where an array is just as kernels take it, the kernel does what is left of the checks: a small network takes
+less time than they do, and much data then comes from memory once.
 """
 
 from collections.abc import Callable
@@ -35,14 +35,14 @@ PREDICTING = tuple(PREDICTION)
 def outputs_as_given(model: "Sequential", X: Any, n_threads: int | None) -> NDArray[Any] | None:
     """Outputs (n, output_dim), if `X` is an array just as kernels take it, and finite.
 
-    `n_threads` is looked at where there is more than a batch.
+    With None for `n_threads`, one thread takes a batch, and as many as there are processors take more.
     """
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype != model.dtype or not X.flags.carray:
         return None
     n, width = X.shape
     if width != model.input_dim or n == 0:
         return None
-    if n > BATCH:
+    if n > BATCH or (n_threads not in (None, 1) and n > ROWS_A_THREAD):
         out, finite = _outputs_of_blocks(model, X, check_threads(n_threads), checks=True)
     else:
         out, batch = np.empty((n, model.output_dim), model.dtype), _batch_for(n)

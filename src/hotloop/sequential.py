@@ -273,7 +273,7 @@ class Sequential:
         InvalidValueError, InvalidTypeError
             If X is empty, of another width, not numeric or not finite.
         """
-        threads = 1 if n_threads == 1 else check_threads(n_threads)
+        threads = 1 if type(n_threads) is int and n_threads == 1 else check_threads(n_threads)
         out = outputs_as_given(self, X, threads)
         if out is not None:
             return out
@@ -346,7 +346,9 @@ class Sequential:
         self.__dict__.update(state)
         # Memory from a pickle is aligned to nothing in particular.
         self._theta = placed_copy(self._theta, THETA)
-        self._running = placed_copy(self._running, THETA)
+        running = aligned_zeros(self._running.size, self.dtype)
+        running[:] = self._running
+        self._running = running
         self._local = threading.local()
 
     def save(self, path: str | os.PathLike[str]) -> None:

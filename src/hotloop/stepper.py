@@ -71,6 +71,9 @@ class Stepper:
         # What a block started from, to go back to when it is not finite.
         self._kept = tuple(np.empty_like(array) for array in self._changing)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # Memory from a pickle lies anywhere.
@@ -78,6 +81,7 @@ class Stepper:
         before = self.state
         self._state = placed_rows(len(before), self._grad.size, before.dtype, SLOTS)
         self.state[:] = before
+        self._kept = tuple(np.empty_like(array) for array in self._changing)
 
     @property
     def _changing(self) -> tuple[NDArray[Any], ...]:
@@ -105,7 +109,7 @@ class Stepper:
         penalty = None if recipe.penalty is None else recipe.penalty.term()
         net = self._model.bind(capacity, n_threads, penalty, gathers)
         if capacity == 1:
-            link_single(net, is_plain=recipe.optimizer.is_plain and not recipe.clip_value)
+            link_single(net, in_place=recipe.optimizer.is_plain and not recipe.clip_value)
         return net
 
     def nuclear_value(self) -> float:

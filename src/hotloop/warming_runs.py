@@ -57,6 +57,7 @@ def usual_runs(dtype: str) -> Iterator[Run]:
         yield f"{dtype} {name}", partial(use, layers, dtype, loss=LOSSES[name])
     for kind in (Adam, SGD):
         yield f"{dtype} {kind.__name__}", partial(use, layers, dtype, optimizer=kind())
+    yield f"{dtype} minibatches of one", partial(use, layers, dtype, optimizer=SGD(), batch_size=1)
     for given in CONVERTED:
         yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
 
@@ -76,7 +77,6 @@ def all_runs(dtype: str) -> Iterator[Run]:
         yield f"{dtype} {name}", partial(use, layers, dtype)
     for penalty in PENALTIES:
         yield f"{dtype} {penalty.__name__}", partial(use, [last], dtype, penalty=example(penalty))
-    yield f"{dtype} minibatches of one", partial(use, [last], dtype, optimizer=SGD(), batch_size=1)
     for loss in LOSSES.values():
         yield f"{dtype} curvature of {loss.name}", partial(use_objective, [last], dtype, loss)
     for name, layers in networks.items():

@@ -27,11 +27,11 @@ from hotloop.engine.table import (
 __all__ = ["link_single", "nonzeros", "single_forward", "single_step"]
 
 
-def link_single(net: Net, is_plain: bool) -> None:
-    """Give `net`, for minibatches of one row, the addresses of these kernels."""
+def link_single(net: Net, in_place: bool) -> None:
+    """Give `net`, for minibatches of one row, the address of the one, and of the other if it may be used."""
     numbers = net.work
     net.calls[SINGLE_FORWARD] = address_of(single_forward, (net, 0, numbers, numbers, 0))
-    if is_plain:
+    if in_place:
         net.calls[SINGLE_STEP] = address_of(single_step, (net, 0, numbers, numbers, 0, 0.0, 0, 0))
 
 
@@ -50,15 +50,15 @@ def single_forward(net, k, theta, source, offset):
     count = nonzeros(x, places)
     # Four rows at a time, so that z is read less.
     four = count - count % 4
-    for k in range(0, four, 4):
-        p, q, r, s = int(places[k]), int(places[k + 1]), int(places[k + 2]), int(places[k + 3])
+    for c in range(0, four, 4):
+        p, q, r, s = int(places[c]), int(places[c + 1]), int(places[c + 2]), int(places[c + 3])
         x_p, x_q, x_r, x_s = x[p], x[q], x[r], x[s]
         t, u = theta[first + p * n_out :][:n_out], theta[first + q * n_out :][:n_out]
         v, w = theta[first + r * n_out :][:n_out], theta[first + s * n_out :][:n_out]
         for j in range(len(z)):
             z[j] = (((z[j] + x_p * t[j]) + x_q * u[j]) + x_r * v[j]) + x_s * w[j]
-    for k in range(four, count):
-        p = int(places[k])
+    for c in range(four, count):
+        p = int(places[c])
         x_p, t = x[p], theta[first + p * n_out :][:n_out]
         for j in range(len(z)):
             z[j] += x_p * t[j]
@@ -71,8 +71,8 @@ def single_step(net, k, theta, source, offset, rate, lo, hi):
     n_out, eta = row[N_OUT], theta.dtype.type(rate)
     delta = net.work[row[DELTA] : row[DELTA] + n_out]
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
-    for k in range(nonzeros(source[offset + lo : offset + hi], places)):
-        i = lo + int(places[k])
+    for c in range(nonzeros(source[offset + lo : offset + hi], places)):
+        i = lo + int(places[c])
         x, w = source[offset + i], theta[row[WEIGHT] + i * n_out :][:n_out]
         for j in range(len(w)):
             w[j] -= eta * (x * delta[j])

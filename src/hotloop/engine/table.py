@@ -88,7 +88,8 @@ CALLS = 7
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
 
-# What there is a number of for each row of the kernels: two sums, and a place in a batch of one.
+# What there is a number of for each row of the kernels: two sums, and, in a batch of one, where inputs are
+# not 0 (whole numbers, the first ones of a thread's rows).
 PENALTY_SUMS, SQUARES, PLACES = 0, 1, 2
 
 

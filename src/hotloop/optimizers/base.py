@@ -24,7 +24,7 @@ class Optimizer(ABC):
     slots: ClassVar[int]
     """Vectors of θ's shape that the state needs."""
     is_plain: ClassVar[bool] = False
-    """Whether its step is θ − η g and nothing else."""
+    """Whether its step is θ − η g and nothing else, with η the first of its scalars."""
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, type):
