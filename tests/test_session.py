@@ -79,3 +79,21 @@ def test_blocks_of_any_numbers_of_threads_train_the_same_weights(most, monkeypat
 
     np.testing.assert_array_equal(trained(most), trained(1))
     assert 1 in given
+
+
+@pytest.mark.skipif(not COMPILED, reason="in plain Python every team is one thread")
+def test_short_fits_learn_what_a_long_one_does(monkeypatch):
+    """Of one block each, none of them would ever ask."""
+    seen = []
+    took = Threads.took
+    monkeypatch.setattr(Threads, "took", lambda threads, n, s: seen.append(n) or took(threads, n, float(n)))
+    monkeypatch.setattr("hotloop.session.WORTH_A_THREAD", 1.0)
+    X, y = classes(n=60)
+    model = net(X.shape[1], 70, 3)
+    trainer = hl.Trainer(model, loss="softmax_cross_entropy", batch_size=60, n_threads=2)
+    for _ in range(FIRST_ASKED[0] + 3):
+        trainer.fit(X, y, epochs=1)
+    assert seen == [2] * FIRST_ASKED[0] + [1] * 3, "one thread takes half as long, and stays"
+    trainer.batch_size = 30
+    trainer.fit(X, y, epochs=1)
+    assert seen[-1] == 2, "other work"

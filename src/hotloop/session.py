@@ -8,7 +8,7 @@ from hotloop.engine.team import Team
 from hotloop.progress import Progress
 from hotloop.sequential import Sequential
 
-__all__ = ["FORWARD_FLOPS", "Session", "batches_a_block"]
+__all__ = ["FORWARD_FLOPS", "Session", "Threads", "batches_a_block", "threads_for"]
 
 BLOCK_SECONDS = 0.03
 """About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
@@ -41,9 +41,11 @@ class Threads:
 
     The results are those of any number. For a step of some microseconds the threads wait for each other,
     and for what the other has in its cache, longer than they work; on a busy machine they wait for others.
+    What is found out outlives a fit: many short ones learn what a long one does.
     """
 
     def __init__(self, most: int, flops: float):
+        self.work = most, flops
         self._counts = [most]
         while most > 1:
             most //= 2
@@ -73,14 +75,21 @@ class Threads:
         self._best = min(self._counts, key=self._seconds.__getitem__)
 
 
+def threads_for(model: Sequential, batch_size: int, most: int, before: Threads | None) -> Threads:
+    """Those of the fit before, if its steps had as much work."""
+    work = most, STEP_FLOPS * model.theta.size * batch_size
+    return before if before is not None and before.work == work else Threads(*work)
+
+
 class Session:
     """What lives as long as one fit: the staged block, the network's memory, and the pace."""
 
     bar: Progress
 
     def __init__(
-        self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team, kept_bytes: int
-    ):
+        self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team, threads: Threads,
+        kept_bytes: int,
+    ):  # fmt: skip
         self.net = net
         self.samples, self.batch_size, self.team = samples, batch_size, team
         steps = -(-len(samples) // batch_size)
@@ -89,7 +98,7 @@ class Session:
         self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
         self._steps_to_ask = self._steps
         self._seconds = BLOCK_SECONDS * min(max(kept_bytes / KEPT_BYTES, 1), LONGEST)
-        self._threads = Threads(team.n_threads, STEP_FLOPS * model.theta.size * batch_size)
+        self._threads = threads
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 
     def rows_of_next_block(self) -> int:

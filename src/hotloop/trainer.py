@@ -46,7 +46,7 @@ from hotloop.prediction import BATCH
 from hotloop.progress import Progress
 from hotloop.schedules import resolve
 from hotloop.sequential import Sequential
-from hotloop.session import FORWARD_FLOPS, Session, batches_a_block
+from hotloop.session import FORWARD_FLOPS, Session, Threads, batches_a_block, threads_for
 from hotloop.stepper import Recipe, Stepper
 
 __all__ = ["Trainer"]
@@ -150,6 +150,7 @@ class Trainer:
                 self.loss, optimizer, self.penalty, self.clip_norm, self.clip_value, self.average, self.seed
             ),
         )
+        self._threads: Threads | None = None
         self._stop_reason: str | None = None
         self._stop_now = False
 
@@ -280,7 +281,9 @@ class Trainer:
         with Team(self.n_threads) as team:
             gathers = shuffle and samples.flat is not None
             net = self.stepper.bind(batch_size, team.n_threads, gathers)
-            session = Session(self.model, net, samples, batch_size, team, self.stepper.kept_bytes)
+            self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
+            kept_bytes = self.stepper.kept_bytes
+            session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes)
             self.stepper.compile(session.net, session.block)
             if validation is not None:
                 self._evaluate(validation.first(1), Team(1))  # compiles
