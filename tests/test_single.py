@@ -64,8 +64,8 @@ def trained(layers, X, y, *, n_threads=1, dtype="float32", **recipe):
     return trainer
 
 
-def is_as_any_minibatch(monkeypatch, *args, n_threads=1, **options):
-    """Whether it ends as in the form of other minibatches on one thread, bit for bit, having moved."""
+def check_as_any_minibatch(monkeypatch, *args, n_threads=1, **options):
+    """That it ends as in the form of other minibatches on one thread, bit for bit, having moved."""
     found = trained(*args, n_threads=n_threads, **options)
     with monkeypatch.context() as patch:
         patch.setattr("hotloop.stepper.link_single", lambda *args, **options: None)
@@ -84,7 +84,7 @@ def is_as_any_minibatch(monkeypatch, *args, n_threads=1, **options):
 def test_every_recipe(optimizer, recipe, dtype, monkeypatch):
     X, y = sparse_rows(dtype=dtype)
     options = RECIPES[recipe] | {"optimizer": OPTIMIZERS[optimizer], "dtype": dtype}
-    is_as_any_minibatch(monkeypatch, NETWORKS["two rates"], X, y, **options)
+    check_as_any_minibatch(monkeypatch, NETWORKS["two rates"], X, y, **options)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -92,7 +92,7 @@ def test_every_recipe(optimizer, recipe, dtype, monkeypatch):
 def test_every_layer_and_any_number_of_threads(network, n_threads, monkeypatch):
     X, y = sparse_rows()
     optimizer = OPTIMIZERS["schedule"]
-    is_as_any_minibatch(monkeypatch, NETWORKS[network], X, y, optimizer=optimizer, n_threads=n_threads)
+    check_as_any_minibatch(monkeypatch, NETWORKS[network], X, y, optimizer=optimizer, n_threads=n_threads)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
@@ -101,13 +101,13 @@ def test_every_layer_and_any_number_of_threads(network, n_threads, monkeypatch):
 def test_any_share_of_zeros_and_any_width(share, units, use_bias, monkeypatch):
     X, y = sparse_rows(share=share)
     layers = dense(*units, use_bias=use_bias)
-    is_as_any_minibatch(monkeypatch, layers, X, y, optimizer=hl.SGD(0.1))
+    check_as_any_minibatch(monkeypatch, layers, X, y, optimizer=hl.SGD(0.1))
 
 
 def test_rows_that_the_loop_fetches(monkeypatch):
     """64 features are read where they lie, each row just before it is used."""
     X, y = sparse_rows(width=70)
-    is_as_any_minibatch(monkeypatch, dense(9, 5), X, y, optimizer=hl.SGD(0.1))
+    check_as_any_minibatch(monkeypatch, dense(9, 5), X, y, optimizer=hl.SGD(0.1))
 
 
 def net_of(W, x):

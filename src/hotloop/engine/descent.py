@@ -162,6 +162,7 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
                 shrink = update.rates[group, step] * net.options[k, L1_STRENGTH] * strength
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
             if net.calls[SINGLE_STEP] != NOWHERE and phase == BOTH and row[PENALTY] == NONE:
+                # Minibatches of one row, and a step without memory: no gradient is written.
                 rate = update.scalars[group, step, 0]
                 call(net.calls[SINGLE_STEP], (net, k, theta, source, offset, rate, lo, hi))
                 lo = hi

@@ -43,6 +43,7 @@ def forward(net, theta, x, n, mode, crew, panel):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
         if op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
+            # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:
                 call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset))
         elif op == DENSE:
