@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import reference
 from hotloop._jit import COMPILED, INTRINSICS
-from hotloop.engine.matmul import FEW, MOST_TERMS, Matrix, multiply
+from hotloop.engine.matmul import BLOCK_ROWS, FEW, MOST_TERMS, WIDE, WORTH_PACKING, Matrix, multiply, panel_size
 from hotloop.engine.tile import PANEL_COLUMNS, tile_shape
 
 pytestmark = pytest.mark.kernels
@@ -46,8 +46,8 @@ def view(matrix, rows, cols):
     )
 
 
-def panel_for(inner, dtype):
-    return np.full(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS) + 3, np.nan, dtype)
+def panel_for(inner, dtype, rows=1, cols=1):
+    return np.full(panel_size(inner, rows, cols, inner) + 3, np.nan, dtype)
 
 
 def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0):
@@ -64,7 +64,7 @@ def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0)
         from_start = from_start._replace(row=0) if start == "row" else from_start
     given_a = placed(a, transposed=a_t, pad=pad, before=before)
     given_b = placed(b, transposed=b_t, pad=pad, before=before)
-    panel = panel_for(inner, dtype)
+    panel = panel_for(inner, dtype, rows, cols)
     inputs = [given_a.data.copy(), given_b.data.copy(), from_start.data.copy()]
 
     multiply(out, from_start, given_a, given_b, rows, cols, inner, panel)
@@ -137,20 +137,30 @@ def test_sums_in_several_passes(dtype, b_t):
                 check(20 * rows, cols, inner, dtype=dtype, a_t=a_t, b_t=b_t, start=start, pad=3, before=5)
 
 
+@pytest.mark.skipif(not COMPILED, reason="too many numbers for plain loops")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
+@pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
+@pytest.mark.parametrize("cols", [WIDE - 1, WIDE, WIDE + 37])
+def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
+    for rows, inner in ((WORTH_PACKING + 5, 11), (BLOCK_ROWS + 29, 3), (2 * BLOCK_ROWS, MOST_TERMS + 1), (3, 5)):
+        check(rows, cols, inner, dtype=dtype, a_t=a_t, b_t=b_t, start="row", pad=3, before=5)
+
+
 @pytest.mark.skipif(not INTRINSICS, reason="the promise is that of the compiled tiles")
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
 @pytest.mark.parametrize("inner", [1, 2, 37, 300, MOST_TERMS + 5])
-@pytest.mark.parametrize("cols", [1, 3, 75])
+@pytest.mark.parametrize("cols", [1, 3, 75, WIDE + 4])
 def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     """Few columns have a form of their own, whose sums have another order: these are not taken apart."""
-    rows = 15 if cols > FEW else 115
+    rows = 115 if cols <= FEW else 15 if cols < WIDE else WORTH_PACKING + 1
     rng = np.random.default_rng(inner)
     a = placed(rng.standard_normal((rows, inner)).astype(dtype), transposed=a_t)
     b = placed(rng.standard_normal((inner, cols)).astype(dtype), transposed=b_t)
     start = placed(rng.standard_normal((1, cols)).astype(dtype))._replace(row=0)
-    panel = panel_for(inner, dtype)
+    panel = panel_for(inner, dtype, rows, cols)
     whole = np.zeros(rows * cols, dtype)
     multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel)
     steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 64))

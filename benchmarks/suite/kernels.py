@@ -5,7 +5,8 @@ hotloop's sources alone whether it is stale; the kernels that they call come fro
 import numpy as np
 from numba import njit
 
-from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply
+from hotloop.engine.matmul import Matrix, multiply, panel_size
+from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.tile import full_tile, tile_shape
 
 from .common import fastest
@@ -17,7 +18,7 @@ PEAK_TERMS = 128
 def scratch(out, b):
     """What `repeat_multiply` needs beside its operands: a row of zeros to start from, and a panel."""
     zeros = np.zeros(out.shape[1], out.dtype)
-    return zeros, np.empty(min(max(len(b), 32), MOST_TERMS) * 64, out.dtype)
+    return zeros, aligned_zeros(panel_size(len(b), *out.shape, len(b)), out.dtype)
 
 
 def repeat_multiply(times, out, a, b, zeros, panel):

@@ -55,6 +55,8 @@ __all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_s
 
 CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
+CHUNK_ROWS = 64
+"""At least so many rows of a wide kernel are a chunk: what the product packs is then used often enough."""
 
 # What `walk` does with each part of θ.
 COMPUTE, APPLY, BOTH = 0, 1, 2
@@ -166,7 +168,7 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
                 rate = update.scalars[group, step, 0]
                 call(net.calls[SINGLE_STEP], (net, k, theta, source, offset, rate, lo, hi))
                 lo = hi
-            chunk = max(CHUNK // n_out // grain, 1) * grain
+            chunk = max(CHUNK // n_out, CHUNK_ROWS) // grain * grain
             for first in range(lo, hi, chunk):
                 last = min(first + chunk, hi)
                 start, end = where + first * n_out, where + last * n_out

@@ -21,6 +21,7 @@ from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import (
     NARROW_ROWS,
+    PANEL_COLUMNS,
     ROW_VECTORS,
     VECTORS,
     edge_tile,
@@ -30,13 +31,16 @@ from hotloop.engine.tile import (
     tile_shape,
 )
 
-__all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply"]
+__all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply", "panel_size"]
 
-MOST_TERMS = 512
-"""Terms of a sum in one pass: a panel of so many rows and a tile's rows of `a` stay in the cache.
-
-(A panel of a `b` that is not transposed gains nothing, at any width up to 2048: tried.)
-"""
+MOST_TERMS = 288
+"""Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
+WIDE, WORTH_PACKING, BLOCK_ROWS = 256, 64, 128
+"""With so many columns, rows of `b` fall into few sets of the cache, and a transposed `a` is fetched anew for
+each of many panels: then both are packed, `b` if `a` has `WORTH_PACKING` rows or more, `a` by so many rows as
+fit the second cache. (Without, products of 2048 columns took twice as long. Narrower ones gain nothing.)"""
+GROUP_TILES = 4
+"""Tiles whose rows of a packed `a` lie side by side."""
 FEW, WORTH_FEW = 3, 16
 """Columns that would leave most of a tile empty, if there are `WORTH_FEW` times as many rows or terms."""
 
@@ -53,22 +57,32 @@ class Matrix(NamedTuple):
     col: int
 
 
+def panel_size(terms: int, rows: int, cols: int, batch: int) -> int:
+    """Numbers of scratch for products of up to so many terms and columns.
+
+    `rows` and `batch` are those of a transposed `a` and its terms.
+    """
+    block = (min(rows, BLOCK_ROWS) + BLOCK_ROWS // 4) * min(batch, MOST_TERMS) if cols >= WIDE else 0
+    return max(min(terms, MOST_TERMS) * PANEL_COLUMNS + block, FEW * MOST_TERMS)
+
+
 @kernel
 def multiply(out, start, a, b, rows, cols, inner, panel):
     """out[i, j] = start[i, j] + Σₚ a[i, p] b[p, j], for i < rows, j < cols, p < inner.
 
     `out`, `start`, `a`, `b` are `Matrix`; `out` and `start` have ``col=1``, and may be the same; `b` has
     ``col=1``, or ``row=1`` if it is transposed.
-    `panel` is scratch of ``min(inner, MOST_TERMS) * tile_shape(out.data)[1]`` numbers, used when `b` is
-    transposed, and at least FEW * MOST_TERMS, used when it has few columns.
+    `panel` is scratch of the size that `panel_size` says; with less room `a` is not packed.
     """
     if inner == 1:
         _outer(out, start, a, b, rows, cols)
         return
-    for p in range(0, max(inner, 1), MOST_TERMS):
+    passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
+    for k in range(passes):
+        p, end = inner * k // passes, inner * (k + 1) // passes
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
-        so_far, some = start if p == 0 else out, min(MOST_TERMS, inner - p)
+        so_far, some = start if p == 0 else out, end - p
         if cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner:
             _few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
         elif cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows:
@@ -154,6 +168,26 @@ def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
 def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
     """`multiply` for so few terms that a panel of `b` stays in the cache while all rows use it."""
     tile_rows, tile_cols = tile_shape(out.data)
+    group, at = GROUP_TILES * tile_rows, inner * tile_cols
+    block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // group * group
+    if a.row != 1 or cols < WIDE or block <= 0:
+        _multiply_rows(out, start, a, b, 0, rows, 0, cols, inner, panel)
+        return
+    # A pass over its terms, which lie a row of the batch apart, is paid once, not for every panel of `b`.
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        for i in range(first, last, group):
+            to, some = at + (i - first) * inner, min(group, last - i)
+            _copy_columns(panel, to, group, a.data, a.offset + i, a.col, some, inner)
+        packed = Matrix(panel, at, 1, group)
+        _multiply_rows(out, start, packed, b, first, last, group, cols, inner, panel)
+
+
+@kernel
+def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
+    """Rows first:last of the product, which are all that `a` has, with `group` packed in groups of so many."""
+    tile_rows, tile_cols = tile_shape(out.data)
+    rows = last - first
     if rows == 1 and b.col == 1:
         tile_rows, tile_cols = 1, ROW_VECTORS // VECTORS * tile_cols
     for j in range(0, cols, tile_cols):
@@ -161,14 +195,17 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
         # The last 4 of 100 columns, say: a wider tile would mostly compute what does not exist.
         narrow = rows > 1 and n_cols <= tile_cols // VECTORS
         height = tile_rows * NARROW_ROWS if narrow else tile_rows
-        if b.col == 1:
-            source, offset, step = b.data, b.offset + j, b.row
-        else:
+        source, offset, step = panel, 0, tile_cols
+        if b.col != 1:
             _pack(panel, b, j, n_cols, inner, tile_cols)
-            source, offset, step = panel, 0, tile_cols
-        for i in range(0, rows, height):
-            n_rows = min(height, rows - i)
-            from_a = a.offset + i * a.row
+        elif cols >= WIDE and rows >= WORTH_PACKING:
+            _copy_columns(panel, 0, tile_cols, b.data, b.offset + j, b.row, n_cols, inner)
+        else:
+            source, offset, step = b.data, b.offset + j, b.row
+        for i in range(first, last, height):
+            n_rows = min(height, last - i)
+            k = i - first
+            from_a = a.offset + (k // group * group * inner + k % group if group > 0 else k * a.row)
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j
             if tile_rows == 1:
@@ -191,6 +228,27 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
                     out.data, to, out.row, start.data, from_start, start.row,
                     a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
                 )  # fmt: skip
+
+
+@kernel
+def _copy_columns(out, at, out_row, source, offset, step, n_cols, terms):
+    """Copy `n_cols` numbers of each of `terms` rows of `source`, `step` apart, to rows of `out`.
+
+    A tile without terms is a copy.
+    """
+    tile_rows, tile_cols = tile_shape(out)
+    for c in range(0, n_cols, tile_cols):
+        for p in range(0, terms, tile_rows):
+            rows, cols = min(tile_rows, terms - p), min(tile_cols, n_cols - c)
+            to, origin = at + p * out_row + c, offset + p * step + c
+            if rows == tile_rows and cols == tile_cols:
+                full_tile(
+                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols
+                )
+            else:
+                edge_tile(
+                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols
+                )
 
 
 @kernel

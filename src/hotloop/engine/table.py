@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.matmul import FEW, MOST_TERMS
+from hotloop.engine.matmul import panel_size
 from hotloop.engine.memory import aligned_zeros, padded
-from hotloop.engine.tile import PANEL_COLUMNS
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PROXIMAL, PenaltyTerm
 
 __all__ = [
@@ -248,12 +247,10 @@ def bind(
             table[k, DELTA] = table[k + 1, DELTA]
         else:
             table[k, DELTA], size = size, size + padded(capacity * operations[k].n_out, dtype)
-    widest = max(max(operation.n_in, operation.n_out) for operation in operations)
-    zeros, size = size, size + padded(widest, dtype)
-    # The product with a transposed kernel needs a panel, which is not in the first row; so do few columns.
-    inner = max((operation.n_out for operation in operations[1:] if operation.op == DENSE), default=0)
-    panel_size = padded(max(min(inner, MOST_TERMS) * PANEL_COLUMNS, FEW * MOST_TERMS), dtype)
-    panels, size = size, size + n_threads * panel_size
+    rows, cols = (max(widths) for widths in zip(*((o.n_in, o.n_out) for o in operations), strict=True))
+    zeros, size = size, size + padded(max(rows, cols), dtype)
+    scratch = padded(panel_size(max(rows, cols, capacity), rows, cols, capacity), dtype)
+    panels, size = size, size + n_threads * scratch
     inputs, size = size, size + padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
@@ -269,7 +266,7 @@ def bind(
         first=trained[0] if trained else len(operations),
         zeros=zeros,
         panels=panels,
-        panel_size=panel_size,
+        panel_size=scratch,
         inputs=inputs,
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),

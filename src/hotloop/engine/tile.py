@@ -8,6 +8,8 @@ the innermost, and keeps the sums in memory or at half the vector width.
 
 from typing import Any
 
+from llvmlite import ir
+
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
 from hotloop.engine.vectors import I64, Vectors, target_shape
 
@@ -74,7 +76,7 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
     if kind in ("edge", "narrow"):
         index = [builder.select(builder.icmp_signed("<", last, r), last, r) for r in index]
     out_rows = row_pointers(out_type, out, o, o_row)
-    a_rows = row_pointers(a_type, a, a0, a_row)
+    a_rows = [_opaque(builder, base) for base in row_pointers(a_type, a, a0, a_row)]
     first = [vectors.load(base) for base in row_pointers(start_type, start, s, s_row)]
     b_base = pointer(b_type, b, b0)
 
@@ -89,6 +91,17 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     for base, values in zip(out_rows, _sum_over(builder, inner, first, term), strict=True):
         vectors.store(values, base)
+
+
+def _opaque(builder: Any, pointer: Any) -> Any:
+    """The same pointer, of which LLVM knows nothing.
+
+    Else it finds that the rows of `a` are evenly spaced, and makes each address from the one before: a chain
+    of additions that takes as long as all the multiply-adds of a term, so that nothing slower can be made up
+    for.
+    """
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.call(ir.InlineAsm(kind, "", "=r,0"), [pointer])
 
 
 def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> list[list[Any]]:
