@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 import reference
 from hotloop._jit import COMPILED, INTRINSICS
-from hotloop.engine.matmul import BLOCK_ROWS, FEW, MOST_TERMS, WIDE, WORTH_PACKING, Matrix, multiply, panel_size
+from hotloop.engine.matmul import (
+    BLOCK_ROWS,
+    FEW,
+    MOST_TERMS,
+    WIDE,
+    WORTH_PACKING,
+    Matrix,
+    multiply,
+    panel_size,
+)
 from hotloop.engine.tile import PANEL_COLUMNS, tile_shape
 
 pytestmark = pytest.mark.kernels
@@ -143,7 +152,8 @@ def test_sums_in_several_passes(dtype, b_t):
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
 @pytest.mark.parametrize("cols", [WIDE - 1, WIDE, WIDE + 37])
 def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
-    for rows, inner in ((WORTH_PACKING + 5, 11), (BLOCK_ROWS + 29, 3), (2 * BLOCK_ROWS, MOST_TERMS + 1), (3, 5)):
+    shapes = (WORTH_PACKING + 5, 11), (BLOCK_ROWS + 29, 3), (2 * BLOCK_ROWS, MOST_TERMS + 1), (3, 5)
+    for rows, inner in shapes:
         check(rows, cols, inner, dtype=dtype, a_t=a_t, b_t=b_t, start="row", pad=3, before=5)
 
 

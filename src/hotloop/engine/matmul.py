@@ -185,7 +185,7 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
 
 @kernel
 def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
-    """Rows first:last of the product, which are all that `a` has, with `group` packed in groups of so many."""
+    """Rows first:last of the product; `a` has no others, and with `group` they are packed, so many together."""
     tile_rows, tile_cols = tile_shape(out.data)
     rows = last - first
     if rows == 1 and b.col == 1:
