@@ -14,6 +14,7 @@ from hotloop.engine.matmul import (
     BLOCK_ROWS,
     FEW,
     MOST_TERMS,
+    VERY_WIDE,
     WIDE,
     WORTH_PACKING,
     Matrix,
@@ -150,7 +151,7 @@ def test_sums_in_several_passes(dtype, b_t):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
-@pytest.mark.parametrize("cols", [WIDE - 1, WIDE, WIDE + 37])
+@pytest.mark.parametrize("cols", [WIDE - 1, WIDE, WIDE + 37, VERY_WIDE + 1])
 def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
     shapes = (WORTH_PACKING + 5, 11), (BLOCK_ROWS + 29, 3), (2 * BLOCK_ROWS, MOST_TERMS + 1), (3, 5)
     for rows, inner in shapes:

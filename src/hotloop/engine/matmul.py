@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_in_order
+from hotloop.engine.fetch import fetch_vectors
+from hotloop.engine.pointwise import copy
 from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import (
     NARROW_ROWS,
@@ -35,10 +37,11 @@ __all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply", "panel_size"]
 
 MOST_TERMS = 288
 """Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
-WIDE, WORTH_PACKING, BLOCK_ROWS = 256, 64, 128
-"""With so many columns, rows of `b` fall into few sets of the cache, and a transposed `a` is fetched anew for
-each of many panels: then both are packed, `b` if `a` has `WORTH_PACKING` rows or more, `a` by so many rows as
-fit the second cache. (Without, products of 2048 columns took twice as long. Narrower ones gain nothing.)"""
+WIDE, VERY_WIDE, WORTH_PACKING, BLOCK_ROWS = 256, 1024, 64, 256
+"""With so many columns, rows of `b` fall into few sets of the cache, and `a` is fetched anew for each of many
+panels. If `a` has `WORTH_PACKING` rows or more, `b` and a transposed `a` are packed then, `a` by so many rows
+as fit the second cache. With very many, any `a` is, and what the next tile and the next panel need is fetched
+meanwhile. (Without, products of 2048 columns took twice as long. Narrower ones gain nothing.)"""
 GROUP_TILES = 4
 """Tiles whose rows of a packed `a` lie side by side."""
 FEW, WORTH_FEW = 3, 16
@@ -62,7 +65,7 @@ def panel_size(terms: int, rows: int, cols: int, batch: int) -> int:
 
     `rows` and `batch` are those of a transposed `a` and its terms.
     """
-    block = (min(rows, BLOCK_ROWS) + BLOCK_ROWS // 4) * min(batch, MOST_TERMS) if cols >= WIDE else 0
+    block = BLOCK_ROWS * min(max(terms, batch), MOST_TERMS) if cols >= WIDE else 0
     return max(min(terms, MOST_TERMS) * PANEL_COLUMNS + block, FEW * MOST_TERMS)
 
 
@@ -170,24 +173,30 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
     tile_rows, tile_cols = tile_shape(out.data)
     group, at = GROUP_TILES * tile_rows, inner * tile_cols
     block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // group * group
-    if a.row != 1 or cols < WIDE or block <= 0:
+    if block <= 0 or rows < WORTH_PACKING or cols < (WIDE if a.row == 1 else VERY_WIDE):
         _multiply_rows(out, start, a, b, 0, rows, 0, cols, inner, panel)
         return
-    # A pass over its terms, which lie a row of the batch apart, is paid once, not for every panel of `b`.
     for first in range(0, rows, block):
         last = min(first + block, rows)
-        for i in range(first, last, group):
-            to, some = at + (i - first) * inner, min(group, last - i)
-            _copy_columns(panel, to, group, a.data, a.offset + i, a.col, some, inner)
-        packed = Matrix(panel, at, 1, group)
+        if a.row == 1:
+            for i in range(first, last, group):
+                to, some = at + (i - first) * inner, min(group, last - i)
+                _copy_columns(panel, to, group, a.data, a.offset + i, a.col, some, inner)
+            packed = Matrix(panel, at, 1, group)
+        else:
+            for i in range(first, last):
+                to, origin = at + (i - first) * inner, a.offset + i * a.row
+                copy(a.data[origin : origin + inner], panel[to : to + inner])
+            packed, group = Matrix(panel, at, inner, 1), 0
         _multiply_rows(out, start, packed, b, first, last, group, cols, inner, panel)
 
 
 @kernel
 def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
-    """Rows first:last of the product; `a` has no others, and with `group` they are packed, so many together."""
+    """Rows first:last of the product; `a` has these alone, with `group` packed, so many side by side."""
     tile_rows, tile_cols = tile_shape(out.data)
     rows = last - first
+    wide, very_wide = cols >= WIDE and rows >= WORTH_PACKING, cols >= VERY_WIDE and rows >= WORTH_PACKING
     if rows == 1 and b.col == 1:
         tile_rows, tile_cols = 1, ROW_VECTORS // VECTORS * tile_cols
     for j in range(0, cols, tile_cols):
@@ -198,16 +207,23 @@ def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
         source, offset, step = panel, 0, tile_cols
         if b.col != 1:
             _pack(panel, b, j, n_cols, inner, tile_cols)
-        elif cols >= WIDE and rows >= WORTH_PACKING:
+        elif wide:
             _copy_columns(panel, 0, tile_cols, b.data, b.offset + j, b.row, n_cols, inner)
         else:
             source, offset, step = b.data, b.offset + j, b.row
+        next_b = b.offset + (j + tile_cols) * b.col
         for i in range(first, last, height):
             n_rows = min(height, last - i)
             k = i - first
             from_a = a.offset + (k // group * group * inner + k % group if group > 0 else k * a.row)
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j
+            if very_wide:
+                for r in range(height, 2 * height):
+                    fetch_vectors(out.data, to + r * out.row)
+                if b.col == 1:
+                    for p in range(inner * k // rows, inner * (k + height) // rows):
+                        fetch_vectors(b.data, next_b + p * b.row)
             if tile_rows == 1:
                 row_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
