@@ -12,8 +12,8 @@ __all__ = ["FORWARD_FLOPS", "Session", "Threads", "batches_a_block", "threads_fo
 
 BLOCK_SECONDS = 0.03
 """About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
-KEPT_BYTES, LONGEST = 6 << 20, 16
-"""A block begins with a copy of what training changes, which for so many bytes takes about a thirtieth of it;
+KEPT_BYTES, LONGEST = 2 << 20, 16
+"""A block begins with a copy of what training changes, which for so many bytes takes about a hundredth of it;
 for more it runs longer in proportion, up to so many times."""
 
 FORWARD_FLOPS, STEP_FLOPS = 2, 6

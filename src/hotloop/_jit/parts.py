@@ -18,9 +18,13 @@ from numba.core import compiler, registry, sigutils, typing
 from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 
-from hotloop._jit.cache import EntryFiles, cache_of
+from hotloop._jit.cache import EntryFiles, cache_of, processor
 
 __all__ = ["dispatcher"]
+
+WIDEST = '"prefer-vector-width"="512"'
+"""Of loops: LLVM keeps to half of AVX-512 on Intel's processors, whose clock the other half once slowed. The
+tiles of products use all of it in any case."""
 
 
 def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
@@ -40,9 +44,11 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
         super().__init__(function, targetoptions=options)
         self._cache = cache_of(function)
         self._part_cache = cache_of(function, _PartFiles)
-        self._part_compiler = _PartCompiler(
-            function, self.targetdescr, options, self.locals, compiler.Compiler
-        )
+        compilers = [
+            kind(function, self.targetdescr, options, self.locals, compiler.Compiler)
+            for kind in (_EntryCompiler, _PartCompiler)
+        ]
+        self._compiler, self._part_compiler = compilers
         self.parts: dict[tuple[Any, ...], tuple[object, Any]] = {}
         """Types of the arguments → the key that numba knows a part by, and what was compiled."""
 
@@ -88,21 +94,47 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _PartCompiler(_FunctionCompiler):  # type: ignore[misc]
+class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
+    """Compiles what Python calls."""
+
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        return self._compile_with(flags, _Library, args, return_type)
+
+    def _compile_with(
+        self, flags: compiler.Flags, kind: type["_Library"], args: Any, return_type: Any
+    ) -> Any:
+        context = self.targetdescr.target_context
+        return compiler.compile_extra(
+            self.targetdescr.typing_context, context, self.py_func, args, return_type, flags, self.locals,
+            library=kind(context.codegen(), self.py_func.__qualname__), pipeline_class=self.pipeline_class,
+        )  # fmt: skip
+
+
+class _PartCompiler(_EntryCompiler):
     """Compiles up to LLVM's intermediate form."""
 
     def _compile_core(self, args: Any, return_type: Any) -> Any:
         flags = compiler.Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
-        context = self.targetdescr.target_context
-        return compiler.compile_extra(
-            self.targetdescr.typing_context, context, self.py_func, args, return_type, flags, self.locals,
-            library=_Part(context.codegen(), self.py_func.__qualname__), pipeline_class=self.pipeline_class,
-        )  # fmt: skip
+        return self._compile_with(flags, _Part, args, return_type)
 
 
-class _Part(JITCodeLibrary):  # type: ignore[misc]
+class _Library(JITCodeLibrary):  # type: ignore[misc]
+    """Compiled code whose loops use the widest vectors."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Take in a module, as llvmlite writes it."""
+        if "+avx512f" in processor()[1]:
+            for function in ir_module.functions:
+                if not function.is_declaration:
+                    set.add(function.attributes, WIDEST)  # its own `add` knows few attributes
+        super().add_ir_module(ir_module)
+
+
+class _Part(_Library):
     """A function and the parts that it calls, each still to be optimised.
 
     (Numba gives each function an environment for Python objects. That of a part is never filled in: no
