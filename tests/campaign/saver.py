@@ -5,9 +5,11 @@ its second of start-up. Lines of stdin are paths; a line of stdout has the numbe
 resumes from the path if there is a file, and trains and saves until it is killed.
 """
 
+import faulthandler
 import os
 import signal
 import sys
+import traceback
 
 import numpy as np
 
@@ -16,6 +18,10 @@ import hotloop as hl
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 30)).astype(np.float32)
 Y = RNG.integers(0, 3, 40)
+
+
+SILENCE = 60
+"""Seconds without a save after which a process says, on stderr, what it is doing."""
 
 
 def new_trainer():
@@ -35,6 +41,7 @@ def train_and_save(path):
     """Until somebody ends it."""
     trainer = hl.Trainer.load(path) if os.path.exists(path) else new_trainer()
     while True:
+        faulthandler.dump_traceback_later(SILENCE)
         one_epoch(trainer)
         trainer.save(path)
 
@@ -47,6 +54,8 @@ if __name__ == "__main__":
         if child == 0:
             try:
                 train_and_save(line.rstrip("\n"))
+            except BaseException:
+                traceback.print_exc()  # nobody else would say why it does not save
             finally:
                 os._exit(1)
         print(child, flush=True)
