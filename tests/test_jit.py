@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba.core.caching
 import numpy as np
 import pytest
 
 import hotloop as hl
 from hotloop._jit import COMPILED, EXACT, FLAGS, IN_ORDER, kernel, kernel_exact, kernel_in_order, parts
-from hotloop._jit.cache import KernelCache
+from hotloop._jit.cache import KernelCache, processor
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="with the JIT off nothing is compiled")
 
@@ -413,3 +414,20 @@ def test_numba_is_imported_in_one_place_only():
         if path.parent.name != "_jit":
             for line in path.read_text().splitlines():
                 assert not line.strip().startswith(("import numba", "from numba")), path
+
+
+def doubled(x):
+    """A loop that vectorises."""
+    for i in range(len(x)):
+        x[i] *= x[i]
+
+
+@compiled_only
+@pytest.mark.skipif(
+    "+avx512f" not in processor()[1], reason="the widest vectors of others are what LLVM takes"
+)
+def test_loops_use_the_widest_vectors():
+    fresh = kernel(doubled)
+    fresh._cache = numba.core.caching.NullCache()  # what comes from a cache cannot be looked at
+    fresh(np.ones(3, np.float32))
+    assert "zmm" in next(iter(fresh.inspect_asm().values()))

@@ -94,34 +94,6 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
-    """Compiles what Python calls."""
-
-    def _compile_core(self, args: Any, return_type: Any) -> Any:
-        flags = compiler.Flags()
-        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
-        return self._compile_with(flags, _Library, args, return_type)
-
-    def _compile_with(
-        self, flags: compiler.Flags, kind: type["_Library"], args: Any, return_type: Any
-    ) -> Any:
-        context = self.targetdescr.target_context
-        return compiler.compile_extra(
-            self.targetdescr.typing_context, context, self.py_func, args, return_type, flags, self.locals,
-            library=kind(context.codegen(), self.py_func.__qualname__), pipeline_class=self.pipeline_class,
-        )  # fmt: skip
-
-
-class _PartCompiler(_EntryCompiler):
-    """Compiles up to LLVM's intermediate form."""
-
-    def _compile_core(self, args: Any, return_type: Any) -> Any:
-        flags = compiler.Flags()
-        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
-        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
-        return self._compile_with(flags, _Part, args, return_type)
-
-
 class _Library(JITCodeLibrary):  # type: ignore[misc]
     """Compiled code whose loops use the widest vectors."""
 
@@ -132,6 +104,23 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
                 if not function.is_declaration:
                     set.add(function.attributes, WIDEST)  # its own `add` knows few attributes
         super().add_ir_module(ir_module)
+
+
+class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
+    """Compiles what Python calls."""
+
+    kind: type[_Library] = _Library
+
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        context = self.targetdescr.target_context
+        library = self.kind(context.codegen(), self.py_func.__qualname__)
+        library.enable_object_caching()
+        return compiler.compile_extra(
+            self.targetdescr.typing_context, context, self.py_func, args, return_type,
+            self._customize_flags(flags), self.locals, library=library, pipeline_class=self.pipeline_class,
+        )  # fmt: skip
 
 
 class _Part(_Library):
@@ -147,6 +136,16 @@ class _Part(_Library):
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalize_dynamic_globals()
         self._finalized = True
+
+
+class _PartCompiler(_EntryCompiler):
+    """Compiles up to LLVM's intermediate form."""
+
+    kind = _Part
+
+    def _customize_flags(self, flags: compiler.Flags) -> compiler.Flags:
+        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+        return flags
 
 
 class _PartFiles(EntryFiles):
