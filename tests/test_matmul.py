@@ -56,8 +56,8 @@ def view(matrix, rows, cols):
     )
 
 
-def panel_for(inner, dtype, rows=1, cols=1):
-    return np.full(panel_size(inner, rows, cols, inner) + 3, np.nan, dtype)
+def panel_for(inner, dtype, cols=1):
+    return np.full(panel_size(inner, cols) + 3, np.nan, dtype)
 
 
 def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0):
@@ -74,7 +74,7 @@ def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0)
         from_start = from_start._replace(row=0) if start == "row" else from_start
     given_a = placed(a, transposed=a_t, pad=pad, before=before)
     given_b = placed(b, transposed=b_t, pad=pad, before=before)
-    panel = panel_for(inner, dtype, rows, cols)
+    panel = panel_for(inner, dtype, cols)
     inputs = [given_a.data.copy(), given_b.data.copy(), from_start.data.copy()]
 
     multiply(out, from_start, given_a, given_b, rows, cols, inner, panel)
@@ -171,7 +171,7 @@ def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     a = placed(rng.standard_normal((rows, inner)).astype(dtype), transposed=a_t)
     b = placed(rng.standard_normal((inner, cols)).astype(dtype), transposed=b_t)
     start = placed(rng.standard_normal((1, cols)).astype(dtype))._replace(row=0)
-    panel = panel_for(inner, dtype, rows, cols)
+    panel = panel_for(inner, dtype, cols)
     whole = np.zeros(rows * cols, dtype)
     multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel)
     steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 64))

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.fetch import fetch_vectors
-from hotloop.engine.pointwise import copy
-from hotloop.engine.square import edge_square, full_square
+from hotloop.engine.packing import copy_columns, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
     NARROW_ROWS,
     PANEL_COLUMNS,
@@ -60,13 +59,10 @@ class Matrix(NamedTuple):
     col: int
 
 
-def panel_size(terms: int, rows: int, cols: int, batch: int) -> int:
-    """Numbers of scratch for products of up to so many terms and columns.
-
-    `rows` and `batch` are those of a transposed `a` and its terms.
-    """
-    block = BLOCK_ROWS * min(max(terms, batch), MOST_TERMS) if cols >= WIDE else 0
-    return max(min(terms, MOST_TERMS) * PANEL_COLUMNS + block, FEW * MOST_TERMS)
+def panel_size(terms: int, cols: int) -> int:
+    """Numbers of scratch that products of up to so many terms and columns want."""
+    terms = min(terms, MOST_TERMS)
+    return max(terms * PANEL_COLUMNS + (cols >= WIDE) * BLOCK_ROWS * terms, FEW * MOST_TERMS)
 
 
 @kernel
@@ -171,22 +167,18 @@ def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
 def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
     """`multiply` for so few terms that a panel of `b` stays in the cache while all rows use it."""
     tile_rows, tile_cols = tile_shape(out.data)
-    group, at = GROUP_TILES * tile_rows, inner * tile_cols
-    block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // group * group
+    at, step = inner * tile_cols, GROUP_TILES * tile_rows
+    block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // step * step
     if block <= 0 or rows < WORTH_PACKING or cols < (WIDE if a.row == 1 else VERY_WIDE):
         _multiply_rows(out, start, a, b, 0, rows, 0, cols, inner, panel)
         return
     for first in range(0, rows, block):
         last = min(first + block, rows)
         if a.row == 1:
-            for i in range(first, last, group):
-                to, some = at + (i - first) * inner, min(group, last - i)
-                _copy_columns(panel, to, group, a.data, a.offset + i, a.col, some, inner)
-            packed = Matrix(panel, at, 1, group)
+            pack_groups(panel, at, a.data, a.offset + first, a.col, last - first, inner, step)
+            packed, group = Matrix(panel, at, 1, step), step
         else:
-            for i in range(first, last):
-                to, origin = at + (i - first) * inner, a.offset + i * a.row
-                copy(a.data[origin : origin + inner], panel[to : to + inner])
+            pack_rows(panel, at, a.data, a.offset + first * a.row, a.row, last - first, inner)
             packed, group = Matrix(panel, at, inner, 1), 0
         _multiply_rows(out, start, packed, b, first, last, group, cols, inner, panel)
 
@@ -206,12 +198,11 @@ def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
         height = tile_rows * NARROW_ROWS if narrow else tile_rows
         source, offset, step = panel, 0, tile_cols
         if b.col != 1:
-            _pack(panel, b, j, n_cols, inner, tile_cols)
+            pack_transposed(panel, b.data, b.offset + j * b.col, b.col, n_cols, inner, tile_cols)
         elif wide:
-            _copy_columns(panel, 0, tile_cols, b.data, b.offset + j, b.row, n_cols, inner)
+            copy_columns(panel, 0, tile_cols, b.data, b.offset + j, b.row, n_cols, inner)
         else:
             source, offset, step = b.data, b.offset + j, b.row
-        next_b = b.offset + (j + tile_cols) * b.col
         for i in range(first, last, height):
             n_rows = min(height, last - i)
             k = i - first
@@ -223,7 +214,7 @@ def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
                     fetch_vectors(out.data, to + r * out.row)
                 if b.col == 1:
                     for p in range(inner * k // rows, inner * (k + height) // rows):
-                        fetch_vectors(b.data, next_b + p * b.row)
+                        fetch_vectors(b.data, b.offset + p * b.row + j + tile_cols)
             if tile_rows == 1:
                 row_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
@@ -247,27 +238,6 @@ def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
 
 
 @kernel
-def _copy_columns(out, at, out_row, source, offset, step, n_cols, terms):
-    """Copy `n_cols` numbers of each of `terms` rows of `source`, `step` apart, to rows of `out`.
-
-    A tile without terms is a copy.
-    """
-    tile_rows, tile_cols = tile_shape(out)
-    for c in range(0, n_cols, tile_cols):
-        for p in range(0, terms, tile_rows):
-            rows, cols = min(tile_rows, terms - p), min(tile_cols, n_cols - c)
-            to, origin = at + p * out_row + c, offset + p * step + c
-            if rows == tile_rows and cols == tile_cols:
-                full_tile(
-                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols
-                )
-            else:
-                edge_tile(
-                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols
-                )
-
-
-@kernel
 def _outer(out, start, a, b, rows, cols):
     """The product for one term, as in the gradient of a batch of one: no sums to keep in registers."""
     for i in range(rows):
@@ -281,17 +251,3 @@ def _outer(out, start, a, b, rows, cols):
         else:
             for j in range(cols):
                 to[j] = origin[j] + factor * b.data[b.offset + j * b.col]
-
-
-@kernel
-def _pack(panel, b, j, n_cols, inner, tile_cols):
-    """Copy columns j … j + n_cols of a transposed `b` into rows of `panel`, so that a tile reads on."""
-    origin, lanes = b.offset + j * b.col, tile_cols // VECTORS
-    for c in range(0, n_cols, lanes):
-        for p in range(0, inner, lanes):
-            to, source = p * tile_cols + c, origin + c * b.col + p
-            n_rows, n_terms = min(lanes, n_cols - c), min(lanes, inner - p)
-            if n_rows == lanes and n_terms == lanes:
-                full_square(panel, to, tile_cols, b.data, source, b.col, n_rows, n_terms)
-            else:
-                edge_square(panel, to, tile_cols, b.data, source, b.col, n_rows, n_terms)

@@ -249,7 +249,7 @@ def bind(
             table[k, DELTA], size = size, size + padded(capacity * operations[k].n_out, dtype)
     rows, cols = (max(widths) for widths in zip(*((o.n_in, o.n_out) for o in operations), strict=True))
     zeros, size = size, size + padded(max(rows, cols), dtype)
-    scratch = padded(panel_size(max(rows, cols, capacity), rows, cols, capacity), dtype)
+    scratch = padded(panel_size(max(rows, cols, capacity), cols), dtype)
     panels, size = size, size + n_threads * scratch
     inputs, size = size, size + padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
