@@ -36,13 +36,11 @@ __all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply", "panel_size"]
 
 MOST_TERMS = 288
 """Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
-WIDE, VERY_WIDE, WORTH_PACKING, BLOCK_ROWS = 256, 1024, 64, 256
+WIDE, VERY_WIDE, WORTH_PACKING, BLOCK_ROWS = 256, 1024, 64, 512
 """With so many columns, rows of `b` fall into few sets of the cache, and `a` is fetched anew for each of many
 panels. If `a` has `WORTH_PACKING` rows or more, `b` and a transposed `a` are packed then, `a` by so many rows
 as fit the second cache. With very many, any `a` is, and what the next tile and the next panel need is fetched
 meanwhile. (Without, products of 2048 columns took twice as long. Narrower ones gain nothing.)"""
-GROUP_TILES = 4
-"""Tiles whose rows of a packed `a` lie side by side."""
 FEW, WORTH_FEW = 3, 16
 """Columns that would leave most of a tile empty, if there are `WORTH_FEW` times as many rows or terms."""
 
@@ -167,25 +165,28 @@ def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
 def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
     """`multiply` for so few terms that a panel of `b` stays in the cache while all rows use it."""
     tile_rows, tile_cols = tile_shape(out.data)
-    at, step = inner * tile_cols, GROUP_TILES * tile_rows
-    block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // step * step
+    at = inner * tile_cols
+    block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
     if block <= 0 or rows < WORTH_PACKING or cols < (WIDE if a.row == 1 else VERY_WIDE):
-        _multiply_rows(out, start, a, b, 0, rows, 0, cols, inner, panel)
+        _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel)
         return
     for first in range(0, rows, block):
         last = min(first + block, rows)
         if a.row == 1:
-            pack_groups(panel, at, a.data, a.offset + first, a.col, last - first, inner, step)
-            packed, group = Matrix(panel, at, 1, step), step
+            pack_groups(panel, at, a.data, a.offset + first, a.col, last - first, inner, tile_rows)
+            packed = Matrix(panel, at, 1, tile_rows)
         else:
             pack_rows(panel, at, a.data, a.offset + first * a.row, a.row, last - first, inner)
-            packed, group = Matrix(panel, at, inner, 1), 0
-        _multiply_rows(out, start, packed, b, first, last, group, cols, inner, panel)
+            packed = Matrix(panel, at, inner, 1)
+        _multiply_rows(out, start, packed, inner, b, first, last, cols, inner, panel)
 
 
 @kernel
-def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
-    """Rows first:last of the product; `a` has these alone, with `group` packed, so many side by side."""
+def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel):
+    """Rows first:last of the product; `a` has these alone. Row i, the first of a tile, begins at i `a_step`.
+
+    That is not ``a.row`` where the rows of each tile are packed side by side.
+    """
     tile_rows, tile_cols = tile_shape(out.data)
     rows = last - first
     wide, very_wide = cols >= WIDE and rows >= WORTH_PACKING, cols >= VERY_WIDE and rows >= WORTH_PACKING
@@ -194,7 +195,7 @@ def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         # The last 4 of 100 columns, say: a wider tile would mostly compute what does not exist.
-        narrow = rows > 1 and n_cols <= tile_cols // VECTORS
+        narrow = rows > 1 and n_cols <= tile_cols // VECTORS and a_step == a.row
         height = tile_rows * NARROW_ROWS if narrow else tile_rows
         source, offset, step = panel, 0, tile_cols
         if b.col != 1:
@@ -206,7 +207,7 @@ def _multiply_rows(out, start, a, b, first, last, group, cols, inner, panel):
         for i in range(first, last, height):
             n_rows = min(height, last - i)
             k = i - first
-            from_a = a.offset + (k // group * group * inner + k % group if group > 0 else k * a.row)
+            from_a = a.offset + k * a_step
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j
             if very_wide:

@@ -1,7 +1,8 @@
 """Copies of operands, in the order in which a product reads them.
 
 A panel is some columns of `b`, one row after the other. Rows of `a` are packed as they are, or, where `a` is
-transposed, in groups: one term after the other, with as many rows of `a` side by side as a group has.
+transposed, in groups: one term after the other, with as many rows of `a` side by side as a tile has. (More
+would share cache lines with those of other tiles, and take twice the room in the first cache.)
 """
 
 from hotloop._jit import kernel
