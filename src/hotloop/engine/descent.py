@@ -56,7 +56,7 @@ __all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_s
 CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
 CHUNK_ROWS = 128
-"""At least so many rows of a wide kernel are a chunk: what the product packs is then used often enough."""
+"""But at least so many rows, in wide layers: what the product packs is then used often enough."""
 
 # What `walk` does with each part of θ.
 COMPUTE, APPLY, BOTH = 0, 1, 2
@@ -125,7 +125,7 @@ def add_gradient(net, x, n, grad, crew, panel):
 def descend(net, x, n, update, step, theta, grad, crew, panel):
     """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
 
-    A chunk of the gradient is used while it is in the first cache, and the next takes its place: two
+    A chunk of the gradient is used while it is in the first cache, or the second in wide layers, and the next takes its place: two
     passes over memory of θ's size less. What a thread updates nobody else reads before the next barrier.
     Only where the norm of the whole gradient is needed first, there are two walks, and the threads meet in
     between. Where all of θ is a chunk, its parts would cost a call each: they are applied together.

@@ -211,11 +211,8 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel):
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j
             if very_wide:
-                for r in range(height, 2 * height):
-                    fetch_vectors(out.data, to + r * out.row)
-                if b.col == 1:
-                    for p in range(inner * k // rows, inner * (k + height) // rows):
-                        fetch_vectors(b.data, b.offset + p * b.row + j + tile_cols)
+                lo, hi = inner * k // rows, inner * (k + height) // rows
+                _fetch_next(out, to + height * out.row, height, b, j + tile_cols, lo, hi)
             if tile_rows == 1:
                 row_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
@@ -236,6 +233,16 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel):
                     out.data, to, out.row, start.data, from_start, start.row,
                     a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
                 )  # fmt: skip
+
+
+@kernel
+def _fetch_next(out, to, height, b, column, lo, hi):
+    """Ask for what the next tile writes, and, of the next panel, rows lo:hi of `b`: this tile's part of them."""
+    for r in range(height):
+        fetch_vectors(out.data, to + r * out.row)
+    if b.col == 1:
+        for p in range(lo, hi):
+            fetch_vectors(b.data, b.offset + p * b.row + column)
 
 
 @kernel
