@@ -125,8 +125,9 @@ def add_gradient(net, x, n, grad, crew, panel):
 def descend(net, x, n, update, step, theta, grad, crew, panel):
     """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
 
-    A chunk of the gradient is used while it is in the first cache, or the second in wide layers, and the next takes its place: two
-    passes over memory of θ's size less. What a thread updates nobody else reads before the next barrier.
+    A chunk of the gradient is used while it is in the first cache (in wide layers the second), and the next
+    takes its place: two passes over memory of θ's size less. What a thread updates nobody else reads before
+    the next barrier.
     Only where the norm of the whole gradient is needed first, there are two walks, and the threads meet in
     between. Where all of θ is a chunk, its parts would cost a call each: they are applied together.
     """

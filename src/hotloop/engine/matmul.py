@@ -237,7 +237,7 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel):
 
 @kernel
 def _fetch_next(out, to, height, b, column, lo, hi):
-    """Ask for what the next tile writes, and, of the next panel, rows lo:hi of `b`: this tile's part of them."""
+    """Ask for what the next tile writes, and for rows lo:hi of the next panel of `b`: this tile's part."""
     for r in range(height):
         fetch_vectors(out.data, to + r * out.row)
     if b.col == 1:
