@@ -23,7 +23,7 @@ def test_the_rows_that_are_asked_for(width, n_threads, dtype):
     rows = np.array([39, 0, 0, 7, 12, 38, 5, 1, 2, 3, 30, 31, 32, 20, 11])
     bound = net(width, 2, dtype=dtype).bind(10, n_threads, None, True)
     nothing = np.empty((0, 1), dtype)
-    block = Block(X.reshape(-1), rows, nothing, nothing[:, 0])
+    block = Block(X.reshape(-1), rows, nothing, nothing[:, 0], len(rows))
     bound.work[:] = np.nan
     for tid in range(n_threads):
         gather(bound, block, 3, 13, Crew(tid, n_threads, np.zeros(SYNC_SIZE, np.int64)))

@@ -7,7 +7,9 @@ import hotloop as hl
 from helpers import classes, net
 from hotloop._jit import COMPILED
 from hotloop.engine.team import Team
+from hotloop.errors import DivergenceError
 from hotloop.session import ASKED_EVERY, FIRST_ASKED, WORTH_A_THREAD, Threads
+from hotloop.stepper import Stepper
 
 pytestmark = pytest.mark.kernels
 
@@ -97,3 +99,124 @@ def test_short_fits_learn_what_a_long_one_does(monkeypatch):
     trainer.batch_size = 30
     trainer.fit(X, y, epochs=1)
     assert seen[-1] == 2, "other work"
+
+
+EPOCHS = 7
+
+
+class Each(hl.Callback):
+    """Looks at the weights after each epoch: blocks then have one epoch at most."""
+
+    def __init__(self):
+        self.thetas = []
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        self.thetas.append(trainer.model.theta.copy())
+
+
+class Some(Each):
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs, self.seen = epochs, []
+
+    def epochs_at_once(self):
+        return self.epochs
+
+    def on_epoch_begin(self, trainer, epoch):
+        self.seen.append(-epoch)
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        super().on_epoch_end(trainer, epoch, logs)
+        self.seen.append(epoch)
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Steps of each block that was trained."""
+    steps = []
+    train = Stepper.train
+
+    def noted(stepper, net, block, n_steps, batch_size, team):
+        steps.append(n_steps)
+        return train(stepper, net, block, n_steps, batch_size, team)
+
+    monkeypatch.setattr(Stepper, "train", noted)
+    # However slow: pace must not decide what is tested.
+    monkeypatch.setattr("hotloop.session.BLOCK_SECONDS", 10.0)
+    return steps
+
+
+def fitted(callbacks=(), *, features=4, shuffle=True, n_threads=1, n=45, **options):
+    X, y = classes(n=n, features=features)
+    layers = hl.Dense(9, "relu"), hl.Dropout(0.2), hl.Dense(3)
+    model = hl.Sequential(layers, input_dim=features, dtype="float64")
+    usual = {"optimizer": hl.Adam(hl.Cosine(0.02, epochs=7)), "penalty": hl.L2(0.01), "batch_size": 20}
+    trainer = hl.Trainer(model, loss="softmax_cross_entropy", n_threads=n_threads, **usual | options)
+    weights = np.arange(1.0, n + 1)
+    trainer.fit(X, y, epochs=EPOCHS, callbacks=callbacks, shuffle=shuffle, sample_weight=weights)
+    return trainer
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("features", [4, 70])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_size": None},
+        {"batch_size": 1},
+        {"clip_norm": 0.1, "average": hl.EMA(0.9)},
+        {"penalty": hl.L0(5), "average": hl.SWA(epochs=2)},
+        {"n_threads": 2},
+    ],
+    ids=str,
+)
+def test_several_epochs_in_a_block_are_those_of_one_at_a_time(options, features, shuffle, blocks):
+    single = fitted([Each()], features=features, shuffle=shuffle, **options)
+    one_each = len(blocks)
+    joined = fitted(features=features, shuffle=shuffle, **options)
+    assert len(blocks) - one_each == 1 < one_each
+    np.testing.assert_array_equal(joined.model.theta, single.model.theta)
+    np.testing.assert_array_equal(joined.stepper.average, single.stepper.average)
+    assert dict(joined.history) == dict(single.history)
+    assert (joined.epoch, joined.step) == (single.epoch, single.step)
+
+
+def test_callbacks_say_how_many_epochs_may_go_by(blocks):
+    watch = Some(3)
+    single, joined = fitted([Each()]), fitted([watch, Some(5)])
+    assert blocks[-3:] == [9, 9, 3]
+    assert watch.seen == [-1, -2, -3, 1, 2, 3, -4, -5, -6, 4, 5, 6, -7, 7]
+    assert dict(joined.history) == dict(single.history)
+    np.testing.assert_array_equal(watch.thetas[0], watch.thetas[2])
+    np.testing.assert_array_equal(joined.model.theta, single.model.theta)
+
+
+def test_what_looks_at_the_weights_has_one_epoch_at_a_time(blocks):
+    rate = hl.Cosine(0.02, 21)
+    for options in (
+        {"penalty": hl.Nuclear(0.01)},
+        {"optimizer": hl.ScheduleFreeSGD(0.1)},
+        {"optimizer": hl.SGD(lambda step: rate(step))},
+    ):
+        blocks.clear()
+        fitted(**options)
+        assert blocks == [3] * EPOCHS
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_that_diverges_ends_after_those_before_it(shuffle, blocks):
+    def diverging(callbacks):
+        trainer = hl.Trainer(net(4, 3), loss="mse", optimizer=hl.SGD(1e30), batch_size=20)
+        X, _ = classes(n=45, features=4)
+        with pytest.raises(DivergenceError) as caught:
+            trainer.fit(X, X[:, :3], epochs=EPOCHS, callbacks=callbacks, shuffle=shuffle)
+        return trainer, (caught.value.epoch, caught.value.step)
+
+    (single, at), (joined, there) = diverging([Each()]), diverging(())
+    assert at == there
+    assert at[0] > 1
+    assert single.epoch == joined.epoch == at[0] - 1
+    assert dict(single.history) == dict(joined.history)
+    np.testing.assert_array_equal(single.model.theta, joined.model.theta)
+    assert single.step == joined.step

@@ -43,6 +43,14 @@ class Callback:
     needs_gradient_norm: ClassVar[bool] = False
     """True to have the column "gradient_norm"; it takes two walks over θ a step, and two barriers more."""
 
+    def epochs_at_once(self) -> int:
+        """How many epochs may be trained before `on_epoch_end` is called for each of them; 1 at first.
+
+        Where epochs are short, several of them take less time in one block. A callback that neither looks at
+        the weights nor stops so soon may say more; it is asked before each block.
+        """
+        return 1
+
     def on_fit_begin(self, trainer: "Trainer") -> None:
         """Before the first epoch of a fit."""
 

@@ -16,6 +16,9 @@ KEPT_BYTES, LONGEST = 2 << 20, 16
 """A block begins with a copy of what training changes, which for so many bytes takes about a hundredth of it;
 for more it runs longer in proportion, up to so many times."""
 
+EPOCHS = 16
+"""The most epochs of a block: what Python does once a block is little then."""
+
 FORWARD_FLOPS, STEP_FLOPS = 2, 6
 """Arithmetic of a row for each parameter: multiply and add, once in prediction, three times in a step."""
 WORTH_A_THREAD = 2e7
@@ -88,18 +91,22 @@ class Session:
 
     def __init__(
         self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team, threads: Threads,
-        kept_bytes: int,
+        kept_bytes: int, epochs: int,
     ):  # fmt: skip
         self.net = net
         self.samples, self.batch_size, self.team = samples, batch_size, team
-        steps = -(-len(samples) // batch_size)
+        self.steps_per_epoch = -(-len(samples) // batch_size)
         most = BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size)
-        self._most_steps = max(1, min(steps, most))
+        self._most_steps = max(1, min(self.steps_per_epoch * min(epochs, EPOCHS), most))
         self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
         self._steps_to_ask = self._steps
         self._seconds = BLOCK_SECONDS * min(max(kept_bytes / KEPT_BYTES, 1), LONGEST)
         self._threads = threads
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
+
+    def epochs_of_next_block(self, most: int) -> int:
+        """As many whole epochs as a block should have, up to `most`; 1 also where it has less than one."""
+        return 1 if self._threads.is_asking else max(1, min(self._steps // self.steps_per_epoch, most))
 
     def rows_of_next_block(self) -> int:
         """Rows of as many steps as a block should have; of fewer, to ask for other threads."""

@@ -53,8 +53,8 @@ class Stepper:
         self.optimizer = recipe.optimizer
         """The recipe's, with lengths in epochs turned into steps."""
         self.reports_norm = False
-        self.last_rate = float("nan")
-        """The learning rate of the last step that was tried, of layers with ``lr_scale=1``."""
+        self.last_rates = np.empty(0)
+        """The learning rates of the steps that were last tried, of layers with ``lr_scale=1``."""
         self._model, self._recipe = model, recipe
         self._plans = Plans(np.array(model.rate_groups, np.float64), recipe.average)
         self._nuclear = [
@@ -87,6 +87,11 @@ class Stepper:
     def _changing(self) -> tuple[NDArray[Any], ...]:
         """What training changes. Looked up each time: the model of a copied trainer has memory of its own."""
         return self._model.theta, self._state, self._average, self._model.running
+
+    @property
+    def in_one_call(self) -> bool:
+        """Whether nothing in Python happens between the steps of a block."""
+        return not (self._nuclear or isinstance(self._recipe.loss, Custom))
 
     @property
     def kept_bytes(self) -> int:
@@ -125,7 +130,7 @@ class Stepper:
         arguments = (0, self._hyper, np.empty(1), self._state, self._model.theta, self._grad, 0, 0)
         self._address = address_of(self._recipe.optimizer.kernel(), arguments)
         self._criterion = criterion_of(self._recipe.loss, self._model.dtype)
-        self._run(net, _rows(block, 0, 0, 0), self._plans.of_no_steps(), 1, Team(1))
+        self._run(net, self._part(block, 0, 0), self._plans.of_no_steps(), 1, Team(1))
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -138,9 +143,9 @@ class Stepper:
             self.optimizer.to_evaluation(theta, self.state, self.steps_done)
 
     def train(
-        self, net: Net, block: Block, batch_size: int, team: Team
+        self, net: Net, block: Block, n_steps: int, batch_size: int, team: Team
     ) -> tuple[NDArray[np.float64], int | None]:
-        """Train on the minibatches of a block.
+        """Train for some steps on the minibatches of a block.
 
         Returns
         -------
@@ -150,7 +155,6 @@ class Stepper:
             The first step, from 0, that could not be done: its loss, or the weights after it, are not
             finite. θ and all that goes with it are those from before it.
         """
-        n_steps = -(-len(block.weights) // batch_size)
         plan = self._plans.of(self.steps_done, n_steps, self.optimizer, self.lr_factor, self.steps_per_epoch)
         for kept, array in zip(self._kept, self._changing, strict=True):
             kept[...] = array
@@ -163,7 +167,7 @@ class Stepper:
         if done < n_steps or not self._is_finite():
             failed = self._return_to_finite(net, block, plan, batch_size, team, min(done, n_steps - 1))
             done = failed
-        self.last_rate = float(plan.rates[0, n_steps - 1 if failed is None else failed])
+        self.last_rates = plan.rates[0, : n_steps if failed is None else failed + 1]
         self.steps_done += done
         return sums, failed
 
@@ -174,14 +178,14 @@ class Stepper:
 
         Steps are reproducible bit for bit, so this finds the very weights before the failing step.
         """
-        n_in = self._model.input_dim
-        while True:
+        while steps > 0:
             self._go_back()
-            part = _rows(block, 0, steps * batch_size, n_in)
-            self._run(net, part, plan.part(0, steps), batch_size, team)
-            if self._is_finite() or steps == 0:
+            self._run(net, block, plan.part(0, steps), batch_size, team)
+            if self._is_finite():
                 return steps
             steps -= 1
+        self._go_back()
+        return 0
 
     def _go_back(self) -> None:
         for kept, array in zip(self._kept, self._changing, strict=True):
@@ -194,15 +198,13 @@ class Stepper:
     def _run(
         self, net: Net, block: Block, plan: Plan, batch_size: int, team: Team
     ) -> tuple[int, NDArray[np.float64]]:
-        """Run the compiled loop over the block: how many steps were done, and the sums of each.
-
-        In one call, unless something in Python must happen between two steps.
-        """
+        """Run the compiled loop over the block: how many steps were done, and the sums of each."""
         n_steps, done = plan.rates.shape[1], 0
         sums = np.zeros((n_steps, SUMS))
         while True:
             stop = self._next_stop(done, n_steps)
-            part = _rows(block, done * batch_size, stop * batch_size, self._model.input_dim)
+            whole = self.in_one_call
+            part = block if whole else self._part(block, done * batch_size, stop * batch_size)
             numbers = plan.part(done, stop)
             finished = self._run_part(net, part, numbers, batch_size, team, done, sums[done:stop])
             done += finished
@@ -252,7 +254,8 @@ class Stepper:
                 rate = self.lr_factor * layer.lr_scale * self.optimizer.rates(since).sum()
                 penalty.shrink(kernel, float(rate))
 
-
-def _rows(block: Block, lo: int, hi: int, n_in: int) -> Block:
-    x = block.x if len(block.rows) else block.x[lo * n_in : hi * n_in]
-    return Block(x, block.rows[lo:hi], block.targets[lo:hi], block.weights[lo:hi])
+    def _part(self, block: Block, lo: int, hi: int) -> Block:
+        """Rows lo:hi of a block."""
+        n_in = self._model.input_dim
+        x = block.x if len(block.rows) else block.x[lo * n_in : hi * n_in]
+        return Block(x, block.rows[lo:hi], block.targets[lo:hi], block.weights[lo:hi], block.epoch)

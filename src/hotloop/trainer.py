@@ -1,7 +1,8 @@
 """`Trainer`: stages blocks of minibatches and calls the compiled loop on each.
 
-Follow a batch: `fit` → `_train_epoch` (order of the rows) → `Samples.fill` (a block of minibatches)
-→ `Stepper.train` → `engine.loop.train_block` (forward, loss, backward, update, for each minibatch).
+Follow a batch: `fit` → `_fit_epochs` → `_train_epoch` (order of the rows) → `Samples.fill` (a block of
+minibatches) → `Stepper.train` → `engine.loop.train_block` (forward, loss, backward, update, for each
+minibatch). Short epochs share a block: `_train_epochs`.
 """
 
 import copy
@@ -44,7 +45,7 @@ from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
 from hotloop.prediction import BATCH
 from hotloop.progress import Progress
-from hotloop.schedules import resolve
+from hotloop.schedules import Schedule, resolve
 from hotloop.sequential import Sequential
 from hotloop.session import FORWARD_FLOPS, Session, Threads, batches_a_block, threads_for
 from hotloop.stepper import Recipe, Stepper
@@ -283,19 +284,20 @@ class Trainer:
             net = self.stepper.bind(batch_size, team.n_threads, gathers)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
-            session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes)
+            session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)
             self.stepper.compile(session.net, session.block)
             if validation is not None:
                 self._evaluate(validation.first(1), Team(1))  # compiles
             with Progress(progress, epochs, len(samples)) as session.bar, InterruptFlag() as interrupt:
                 for callback in callbacks:
                     callback.on_fit_begin(self)
-                for k in range(epochs):
-                    self._fit_epoch(session, k + 1, shuffle, validation, watched, callbacks, interrupt)
+                done = 0
+                while done == 0 or (done < epochs and self._stop_reason is None):
+                    done += self._fit_epochs(
+                        session, done, epochs, shuffle, validation, watched, callbacks, interrupt
+                    )
                     if interrupt.raised:
                         self.stop("interrupt")
-                    if self._stop_reason is not None:
-                        break
                 self.history.stopped_by = self._stop_reason or "epochs"
                 for callback in callbacks:
                     callback.on_fit_end(self)
@@ -439,92 +441,135 @@ class Trainer:
         names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
         return self._check_samples(X, y, weights, names)
 
-    def _fit_epoch(
+    def _fit_epochs(
         self,
         session: Session,
-        number: int,
+        done: int,
+        epochs: int,
         shuffle: bool,
         validation: Samples | None,
         metrics: Mapping[str, Metric],
         callbacks: tuple[Callback, ...],
         interrupt: InterruptFlag,
-    ) -> None:
-        """One epoch with all that surrounds it; an interrupted one leaves no entry in the history."""
-        session.bar.begin_epoch(number)
-        for callback in callbacks:
-            callback.on_epoch_begin(self, self.epoch + 1)
+    ) -> int:
+        """After `done` of the epochs of a fit, the next one, or some short ones, and what surrounds them.
+
+        Returns how many. One that is interrupted leaves no entry in the history.
+        """
+        n_epochs = 1
+        if self._may_join_epochs and validation is None:
+            most = min([epochs - done, *(callback.epochs_at_once() for callback in callbacks)])
+            n_epochs = session.epochs_of_next_block(most)
+        session.bar.begin_epoch(done + n_epochs)
+        for k in range(n_epochs):
+            for callback in callbacks:
+                callback.on_epoch_begin(self, self.epoch + k + 1)
         with self.stepper.training():
-            logs = self._train_epoch(session, shuffle, callbacks, interrupt)
-        if logs is None:
-            return
-        if validation is not None:
-            found = self._evaluate(validation, session.team, interrupt)
-            if found is None:
-                return
-            logs |= {f"val_{name}": value for name, value in found.items()}
-            logs |= {f"val_{name}": value for name, value in self._measure(metrics, validation).items()}
-        session.bar.advance(0, logs)
-        self.epoch += 1
-        self.history.append(logs)
-        for callback in callbacks:
-            callback.on_epoch_end(self, self.epoch, logs)
+            if n_epochs > 1:
+                logs_of_epochs, error = self._train_epochs(session, n_epochs, shuffle)
+            else:
+                logs_of_epochs, error = self._train_epoch(session, shuffle, callbacks, interrupt)
+        for logs in logs_of_epochs:
+            if validation is not None:
+                found = self._evaluate(validation, session.team, interrupt)
+                if found is None:
+                    break
+                logs |= {f"val_{name}": value for name, value in found.items()}
+                logs |= {f"val_{name}": value for name, value in self._measure(metrics, validation).items()}
+            session.bar.advance(0, logs)
+            self.epoch += 1
+            self.history.append(logs)
+            for callback in callbacks:
+                callback.on_epoch_end(self, self.epoch, logs)
+        if error is not None:
+            raise error
+        return n_epochs
+
+    @property
+    def _may_join_epochs(self) -> bool:
+        """Whether a block may have several epochs: nothing in Python happens at the end of one."""
+        rate = self.optimizer.lr
+        known = isinstance(rate, Schedule) or not callable(rate)  # a user's own may look at anything
+        return known and self.stepper.in_one_call and not isinstance(self.optimizer, ScheduleFree)
 
     def _train_epoch(
         self, session: Session, shuffle: bool, callbacks: tuple[Callback, ...], interrupt: InterruptFlag
-    ) -> dict[str, float] | None:
-        """Train on every row once; the numbers of the epoch, or None if it was interrupted."""
+    ) -> tuple[list[dict[str, float]], DivergenceError | None]:
+        """Train on every row once, block by block.
+
+        Returns the numbers of the epoch, unless it was interrupted, and the error that ended it.
+        """
         n = len(session.samples)
-        order = self._order(n) if shuffle else None
+        order = self._order(n, self.epoch) if shuffle else None
         totals, steps, first = np.zeros(SUMS), 0, 0
         while first < n:
             last = min(first + session.rows_of_next_block(), n)
             rows = slice(first, last) if order is None else order[first:last]
-            sums = self._train_block(session, session.samples.fill(session.block, rows), first)
-            sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
-            # Row after row from the totals on, so that they do not depend on how steps come in blocks.
-            sums[0] += totals
-            totals = sums.sum(axis=0)
-            steps += len(sums)
+            n_steps = -(-(last - first) // session.batch_size)
+            block = session.samples.fill(session.block, rows)
+            sums, failed = self._train_block(session, block, n_steps)
+            if failed is not None:
+                return [], self._divergence(0, steps + failed)
+            totals, steps = _add_up(sums, totals), steps + n_steps
             session.bar.advance(last - first, self._means(totals))
             first = last
             for callback in callbacks:
                 callback.on_block_end(self)
             if (interrupt.raised or self._stop_now) and first < n:
-                return None
-        return self._means(totals) | self._details(totals, steps)
+                return [], None
+        return [self._numbers(totals, steps, self.stepper.last_rates[-1])], None
 
-    def _order(self, n: int) -> NDArray[np.int64]:
-        """The order of the rows in this epoch: it follows (seed, epoch), so a resumed run repeats it."""
+    def _train_epochs(
+        self, session: Session, n_epochs: int, shuffle: bool
+    ) -> tuple[list[dict[str, float]], DivergenceError | None]:
+        """`_train_epoch` several times over, in one block: of short epochs most would be Python's time."""
+        n, steps = len(session.samples), session.steps_per_epoch
+        orders = [self._order(n, self.epoch + k) for k in range(n_epochs if shuffle else 0)]
+        block = session.samples.fill(session.block, np.concatenate(orders) if shuffle else slice(0, n))
+        sums, failed = self._train_block(session, block, n_epochs * steps)
+        rates, logs = self.stepper.last_rates, []
+        for first in range(0, n_epochs * steps if failed is None else failed - failed % steps, steps):
+            totals = _add_up(sums[first : first + steps], np.zeros(SUMS))
+            logs.append(self._numbers(totals, steps, rates[first + steps - 1]))
+            session.bar.advance(n, logs[-1])
+        return logs, None if failed is None else self._divergence(*divmod(failed, steps))
+
+    def _order(self, n: int, epoch: int) -> NDArray[np.int64]:
+        """The order of the rows in epoch 0, 1, …: it follows (seed, epoch), so a resumed run repeats it."""
         rows = np.empty(n, np.int64)
-        permute(rows, mask_seed(self.seed), self.epoch)
+        permute(rows, mask_seed(self.seed), epoch)
         return rows
 
-    def _train_block(self, session: Session, block: Block, first_row: int) -> NDArray[np.float64]:
-        """Train on a block; the sums of its minibatches. A loss that is not finite is an error."""
+    def _train_block(
+        self, session: Session, block: Block, n_steps: int
+    ) -> tuple[NDArray[np.float64], int | None]:
+        """Train on a block; the sums of its steps, and the first whose loss is not finite."""
         team, started = session.team_of_next_block(), time.perf_counter()
-        sums, failed = self.stepper.train(session.net, block, session.batch_size, team)
-        session.took(team, time.perf_counter() - started, len(sums))
-        if failed is None:
-            return sums
-        epoch, step = self.epoch + 1, first_row // session.batch_size + failed + 1
-        raise DivergenceError(
+        sums, failed = self.stepper.train(session.net, block, n_steps, session.batch_size, team)
+        session.took(team, time.perf_counter() - started, n_steps)
+        return sums, failed
+
+    def _divergence(self, epochs: int, step: int) -> DivergenceError:
+        """The error of a step, from 0, after so many more whole epochs."""
+        epoch, step = self.epoch + epochs + 1, step + 1
+        return DivergenceError(
             f"the loss is not finite in epoch {epoch}, step {step}; the model holds the last finite weights. "
-            f"Try a smaller learning rate (it was {self.stepper.last_rate:g}), standardised inputs "
+            f"Try a smaller learning rate (it was {self.stepper.last_rates[-1]:g}), standardised inputs "
             "(hl.Standardize()), clip_norm, or smaller targets.",
             epoch=epoch,
             step=step,
         )
 
-    def _details(self, totals: NDArray[np.float64], steps: int) -> dict[str, float]:
-        """What an epoch reports beside the means of the data: the parts of the loss, rate, gradient."""
-        logs = {}
+    def _numbers(self, totals: NDArray[np.float64], steps: int, rate: float) -> dict[str, float]:
+        """What an epoch reports: means over the data, the parts of the loss, the last rate, the gradient."""
+        logs = self._means(totals)
         if self._is_penalised:
             data, weight = float(totals[LOSS_SUM]), float(totals[WEIGHT_SUM])
             penalty = float(totals[PENALTY_VALUE]) / weight if weight else float("nan")
             penalty += self.stepper.nuclear_value()
             data = data / weight if weight else float("nan")
-            logs = {"loss": data + penalty, "data_loss": data, "penalty": penalty}
-        logs["lr"] = self.stepper.last_rate
+            logs |= {"loss": data + penalty, "data_loss": data, "penalty": penalty}
+        logs["lr"] = float(rate)
         if self.stepper.reports_norm:
             logs["gradient_norm"] = float(totals[GRADIENT_NORM]) / steps
         return logs
@@ -559,6 +604,17 @@ class Trainer:
         if self.loss.has_accuracy:
             means["accuracy"] = hits / weight if weight else float("nan")
         return means
+
+
+def _add_up(sums: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`totals`, and those of more steps; `sums` is changed.
+
+    One step after the other, so that they do not depend on how steps come in blocks.
+    """
+    sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
+    sums[0] += totals
+    added: NDArray[np.float64] = sums.sum(axis=0)
+    return added
 
 
 def _check_clip(value: Any, name: str) -> float | None:

@@ -106,6 +106,7 @@ class Samples:
             rows=NO_ROWS,
             targets=np.empty((rows, self.targets.shape[1]), dtype),
             weights=np.ones(rows, dtype),
+            epoch=len(self),
         )
 
     def fill(self, block: Block, rows: slice | NDArray[np.int64]) -> Block:
@@ -118,7 +119,7 @@ class Samples:
             x = self.flat[rows.start * n_in : rows.stop * n_in]
         else:
             x, which = self.flat, rows
-        part = Block(x, which, block.targets[:n], block.weights[:n])
+        part = Block(x, which, block.targets[:n], block.weights[:n], block.epoch)
         stage_rows(self.targets, rows, part.targets)
         if self.weights is not None:
             stage_rows(self.weights, rows, part.weights.reshape(-1, 1))

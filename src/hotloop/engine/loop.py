@@ -44,12 +44,13 @@ AVERAGE_GRAIN = 1024
 
 
 class Block(NamedTuple):
-    """Some whole minibatches, contiguous, in the dtype of θ."""
+    """Some whole minibatches, contiguous, in the dtype of θ: of an epoch, or of several whole ones."""
 
     x: NDArray[Any]  # (rows * features,), or all there are, if `rows` says which to take
     rows: NDArray[np.int64]  # (rows,), or empty
     targets: NDArray[Any]  # (rows, 1) classes, or (rows, outputs)
     weights: NDArray[Any]  # (rows,)
+    epoch: int  # rows of an epoch: its last minibatch may be smaller
 
 
 class Update(NamedTuple):
@@ -70,20 +71,22 @@ class Update(NamedTuple):
 
 @kernel
 def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, tid, n_threads, sync):
-    """Train on every minibatch of the block; return how many steps were done.
+    """Train for as many steps as `sums` has rows, minibatch after minibatch; return how many were done.
 
-    ``sums[step]`` becomes (Σ weight · loss, Σ weight · hit, Σ weight, penalty, gradient norm) of the
-    minibatch, before its update; ``mode.step`` is the number of the first step. Fewer steps than
-    minibatches: the loss of the next one is not finite, and θ is as it was before it.
+    After the last row of the block comes the first again. ``sums[step]`` becomes (Σ weight · loss,
+    Σ weight · hit, Σ weight, penalty, gradient norm) of the minibatch, before its update; ``mode.step`` is
+    the number of the first step. Fewer steps than asked for: the loss of the next one is not finite, and θ
+    is as it was before it.
     """
     flags = flush_denormals()
     crew = Crew(tid, n_threads, sync)
     rows, n_in = len(block.weights), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
-    n_steps = (rows + batch_size - 1) // batch_size
+    n_steps, an_epoch = len(sums), (block.epoch + batch_size - 1) // batch_size
     for step in range(n_steps):
-        first = step * batch_size
-        last = min(first + batch_size, rows)
+        begun = step // an_epoch * block.epoch % rows
+        first = begun + step % an_epoch * batch_size
+        last = min(first + batch_size, begun + block.epoch, rows)
         n = last - first
         if len(block.rows):
             gather(net, block, first, last, crew)

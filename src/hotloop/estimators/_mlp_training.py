@@ -22,6 +22,8 @@ __all__ = ["Minibatches", "Pace", "Watch", "l2", "run_lbfgs"]
 
 Array = NDArray[Any]
 
+MANY = 1000
+"""Epochs that are looked at together, at most: as many as a block might have."""
 SMALLEST_RATE = 1e-6
 """``learning_rate="adaptive"`` ends below it, as in scikit-learn."""
 
@@ -101,7 +103,7 @@ class Minibatches(Trainer):
             self.lr_factor *= after / before
             self.stepper.state[...] *= before / after
 
-    def _order(self, n: int) -> NDArray[np.int64]:
+    def _order(self, n: int, epoch: int) -> NDArray[np.int64]:
         if len(self._rows) != n:
             self._rows = np.arange(n)
         order = np.arange(n)
@@ -140,6 +142,12 @@ class Watch(Callback):
             forever,
         )
         self.converged = False
+
+    def epochs_at_once(self) -> int:
+        """As many as may go by without an improvement, unless the rate follows their number."""
+        e = self._of
+        follows = e.solver == "sgd" and e.optimizer is None and e.learning_rate == "invscaling"
+        return 1 if follows else int(min(max(e.n_iter_no_change + 1 - e._no_improvement_count, 1), MANY))
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
         """One more iteration."""
