@@ -203,11 +203,9 @@ class TestCache:
         shutil.copytree(package, copy)
         leaf = copy / "activations.py"
         text = leaf.read_text()
-        assert text.count("return ZERO if z < ZERO else z") == 1
-        # A leaky relu, on the line where relu was.
-        leaf.write_text(
-            text.replace("return ZERO if z < ZERO else z", "return z * np.float32(0.5) if z < ZERO else z")
-        )
+        assert text.count("return tanh_of(z)") == 1
+        # Half as high, on the line where tanh was.
+        leaf.write_text(text.replace("return tanh_of(z)", "return tanh_of(z) * np.float32(0.5)"))
         result, said = run(filled, source=copy)
         assert result["theta"] != cold[1]["theta"]
         assert said.count(ANNOUNCEMENT) == 1

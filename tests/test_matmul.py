@@ -21,7 +21,7 @@ from hotloop.engine.matmul import (
     multiply,
     panel_size,
 )
-from hotloop.engine.tile import PANEL_COLUMNS, tile_shape
+from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED, tile_shape
 
 pytestmark = pytest.mark.kernels
 
@@ -77,7 +77,7 @@ def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0)
     panel = panel_for(inner, dtype, cols)
     inputs = [given_a.data.copy(), given_b.data.copy(), from_start.data.copy()]
 
-    multiply(out, from_start, given_a, given_b, rows, cols, inner, panel)
+    multiply(out, from_start, given_a, given_b, rows, cols, inner, panel, PLAIN)
 
     a, b, s = (part.astype(np.float64) for part in (a, b, s))
     expected = reference.multiply(s, a, b)
@@ -173,7 +173,7 @@ def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     start = placed(rng.standard_normal((1, cols)).astype(dtype))._replace(row=0)
     panel = panel_for(inner, dtype, cols)
     whole = np.zeros(rows * cols, dtype)
-    multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel)
+    multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel, PLAIN)
     steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 64))
     steps += ((rows, 1), (1, 1)) * (a_t and inner > 1)
     for row_step, col_step in steps if cols > FEW else ((1, cols), (4, cols), (7, cols), (70, cols)):
@@ -184,9 +184,46 @@ def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
                 start._replace(offset=start.offset + j),
                 a._replace(offset=a.offset + i * a.row),
                 b._replace(offset=b.offset + j * b.col),
-                min(row_step, rows - i), min(col_step, cols - j), inner, panel,
+                min(row_step, rows - i), min(col_step, cols - j), inner, panel, PLAIN,
             )  # fmt: skip
         np.testing.assert_array_equal(parts, whole, err_msg=f"in parts of {row_step} x {col_step}")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("b_t", [False, True])
+@pytest.mark.parametrize("a_t", [False, True])
+@pytest.mark.parametrize("inner", [1, 2, 37, MOST_TERMS + 5])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 40), (9, 3), (50, 2), (9, 75), (35, 33), (16, 96)])
+def test_what_becomes_of_the_sums(rows, cols, inner, a_t, b_t, dtype):
+    """Bit for bit what NumPy makes of plain sums; NaN is neither above 0 nor below."""
+    if not COMPILED and inner > 37:
+        rows = min(rows, 9)
+    rng = np.random.default_rng([rows, cols, inner])
+    values = rng.standard_normal((rows, inner))
+    values[rows // 2] = np.nan
+    a = placed(values.astype(dtype), transposed=a_t)
+    b = placed(rng.standard_normal((inner, cols)).astype(dtype), transposed=b_t)
+    start = placed(np.zeros((1, cols), dtype))._replace(row=0)
+    switches = rng.choice([-1, 0, 1, np.nan], (rows, cols)).astype(dtype)
+    far = rows * (cols + 3)
+
+    def product(after):
+        """The rows of switches lie before those of the product, and both have a gap between rows."""
+        data = np.full(2 * far + 5, GUARD, dtype)
+        of_switches, out = Matrix(data, 1, cols + 3, 1), Matrix(data, 1 + far, cols + 3, 1)
+        view(of_switches, rows, cols)[...] = switches
+        multiply(out, start, a, b, rows, cols, inner, panel_for(inner, dtype, cols), after)
+        np.testing.assert_array_equal(view(of_switches, rows, cols), switches)
+        found = view(out, rows, cols).copy()
+        for part in (of_switches, out):
+            view(part, rows, cols)[...] = GUARD
+        assert np.all(data == GUARD), "written outside of out"
+        return found
+
+    plain = product(PLAIN)
+    assert np.isnan(plain).any()
+    np.testing.assert_array_equal(product(RECTIFIED), np.where(plain < 0, 0, plain))
+    np.testing.assert_array_equal(product(-far), np.where(switches > 0, plain, 0))
 
 
 def test_tiles_fit_the_panel():

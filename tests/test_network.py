@@ -9,7 +9,7 @@ from hotloop._jit import COMPILED
 from hotloop.engine.address import address_of
 from hotloop.engine.descent import add_gradient, descend
 from hotloop.engine.loop import Update
-from hotloop.engine.network import backward, forward, loss_rows
+from hotloop.engine.network import backward, forward, is_relu, loss_rows
 from hotloop.engine.table import DELTA, N_OUT, PREDICTION, VALUE, Mode
 from hotloop.engine.team import SYNC_SIZE, Crew
 from hotloop.losses import LOSSES, criterion_of
@@ -186,7 +186,8 @@ def test_rows_do_not_see_each_other(name):
     its = (part.rows(VALUE, n) != -7.0).any(axis=1)
     assert 0 < its.sum() < n
     of_the_second(np.where(its[:, None], x, np.nan))
-    for k in range(len(part.net.table)):
+    # What goes into a ReLU is nowhere in memory.
+    for k in (k for k in range(len(part.net.table)) if not is_relu(part.net, k + 1)):
         np.testing.assert_allclose(
             part.rows(VALUE, n, k)[its], whole.rows(VALUE, n, k)[its], rtol=1e-14, atol=1e-15
         )

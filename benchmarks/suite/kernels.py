@@ -7,7 +7,7 @@ from numba import njit
 
 from hotloop.engine.matmul import Matrix, multiply, panel_size
 from hotloop.engine.memory import aligned_zeros
-from hotloop.engine.tile import full_tile, tile_shape
+from hotloop.engine.tile import PLAIN, full_tile, tile_shape
 
 from .common import fastest
 
@@ -36,14 +36,16 @@ def _flat(x):
 @njit(nogil=True)
 def _repeat(times, out, a, b, start, rows, cols, inner, panel):
     for _ in range(times):
-        multiply(out, start, a, b, rows, cols, inner, panel)
+        multiply(out, start, a, b, rows, cols, inner, panel, PLAIN)
 
 
 @njit(nogil=True)
 def _tiles(times, out, a, b):
     rows, cols = tile_shape(out)
     for _ in range(times):
-        full_tile(out, 0, cols, out, 0, cols, a, 0, PEAK_TERMS, 1, b, 0, cols, PEAK_TERMS, rows, cols)
+        full_tile(
+            out, 0, cols, out, 0, cols, a, 0, PEAK_TERMS, 1, b, 0, cols, PEAK_TERMS, rows, cols, PLAIN
+        )  # fmt: skip
     return rows * cols
 
 

@@ -121,8 +121,8 @@ def relu(z):
 
 @kernel
 def relu_derivative(z, a):
-    """1 for z > 0, else 0: at the kink the left derivative."""
-    return ONE if z > ZERO else ZERO
+    """1 for z > 0, else 0: at the kink the left derivative. (It asks a: z may be nowhere in memory.)"""
+    return ONE if a > ZERO else ZERO
 
 
 @kernel

@@ -38,7 +38,7 @@ from hotloop.engine.table import (
     WEIGHT,
 )
 from hotloop.engine.team import barrier, share
-from hotloop.engine.tile import tile_shape
+from hotloop.engine.tile import PLAIN, tile_shape
 from hotloop.penalties import (
     GRADIENT,
     L0_CODE,
@@ -70,7 +70,7 @@ def kernel_gradient(work, zeros, row, source, offset, n, lo, hi, grad, at, accum
     start = out if accumulate else Matrix(work, zeros, 0, 1)
     transposed = Matrix(source, offset + lo, 1, n_in)
     delta = Matrix(work, row[DELTA], n_out, 1)
-    multiply(out, start, transposed, delta, hi - lo, n_out, n, panel)
+    multiply(out, start, transposed, delta, hi - lo, n_out, n, panel, PLAIN)
 
 
 @kernel

@@ -31,6 +31,7 @@ from hotloop.engine.table import (
 )
 from hotloop.engine.tangent import bend, scale_by, slopes, turn
 from hotloop.engine.team import Crew
+from hotloop.engine.tile import PLAIN
 
 __all__ = ["SEPARABLE", "matrix_block"]
 
@@ -91,7 +92,7 @@ def unit_forward(net, tangents, k, q, theta, n, mode, panel):
         if row[OP] == DENSE:
             out, inputs = Matrix(tangent, row[VALUE], n_out, 1), Matrix(tangent, before, n_in, 1)
             w, zeros = Matrix(theta, row[WEIGHT], n_out, 1), Matrix(net.work, net.zeros, 0, 1)
-            multiply(out, zeros, inputs, w, n, n_out, n_in, panel)
+            multiply(out, zeros, inputs, w, n, n_out, n_in, panel, PLAIN)
         elif row[OP] == ELEMENTWISE:
             scale_by(dz, tangents.slopes[row[VALUE] : row[VALUE] + n * n_out], da)
         else:
@@ -109,7 +110,7 @@ def unit_backward(net, tangents, k, theta, n, mode, panel):
         if row[OP] == DENSE:
             out = Matrix(tangent, net.table[j - 1, DELTA], n_in, 1)
             deltas, w = Matrix(tangent, row[DELTA], n_out, 1), Matrix(theta, row[WEIGHT], 1, n_out)
-            multiply(out, Matrix(net.work, net.zeros, 0, 1), deltas, w, n, n_in, n_out, panel)
+            multiply(out, Matrix(net.work, net.zeros, 0, 1), deltas, w, n, n_in, n_out, panel, PLAIN)
         elif row[OP] == ELEMENTWISE:
             first, last = row[VALUE], row[VALUE] + n * n_out
             # Gauss-Newton has left the bends 0.
@@ -156,7 +157,7 @@ def add_unit(net, k, q, x, n, parts, H, panel):
     source, before = net.work if k > 0 else x, net.table[k - 1, VALUE] if k > 0 else 0
     out = Matrix(H, (start + q) * size + start, n_out * size, 1)
     inputs, gradients = Matrix(source, before, 1, n_in), Matrix(parts.reshape(-1), start, size, 1)
-    multiply(out, out, inputs, gradients, n_in, size - start, n, panel)
+    multiply(out, out, inputs, gradients, n_in, size - start, n, panel, PLAIN)
     if row[BIAS] != NONE:
         to = H[(row[BIAS] + q) * size + start : (row[BIAS] + q + 1) * size]
         for i in range(n):

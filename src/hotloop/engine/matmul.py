@@ -23,9 +23,11 @@ from hotloop.engine.packing import copy_columns, pack_groups, pack_rows, pack_tr
 from hotloop.engine.tile import (
     NARROW_ROWS,
     PANEL_COLUMNS,
+    PLAIN,
     ROW_VECTORS,
     VECTORS,
     edge_tile,
+    finished,
     full_tile,
     narrow_tile,
     row_tile,
@@ -64,15 +66,17 @@ def panel_size(terms: int, cols: int) -> int:
 
 
 @kernel
-def multiply(out, start, a, b, rows, cols, inner, panel):
+def multiply(out, start, a, b, rows, cols, inner, panel, after):
     """out[i, j] = start[i, j] + Σₚ a[i, p] b[p, j], for i < rows, j < cols, p < inner.
 
     `out`, `start`, `a`, `b` are `Matrix`; `out` and `start` have ``col=1``, and may be the same; `b` has
     ``col=1``, or ``row=1`` if it is transposed.
-    `panel` is scratch of the size that `panel_size` says; with less room `a` is not packed.
+    `panel` is scratch of the size that `panel_size` says; with less room `a` is not packed. `after` is PLAIN,
+    or what `tile.finished` says.
     """
     if inner == 1:
         _outer(out, start, a, b, rows, cols)
+        _finish(out, rows, cols, after)
         return
     passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
     for k in range(passes):
@@ -80,12 +84,24 @@ def multiply(out, start, a, b, rows, cols, inner, panel):
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
         so_far, some = start if p == 0 else out, end - p
+        then = after if end == inner else PLAIN
         if cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner:
             _few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
+            _finish(out, rows, cols, then)
         elif cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows:
             _few_by_terms(out, so_far, some_a, some_b, rows, cols, some, panel)
+            _finish(out, rows, cols, then)
         else:
-            _multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel)
+            _multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel, then)
+
+
+@kernel
+def _finish(out, rows, cols, after):
+    """What tiles do to their sums before they store them."""
+    for i in range(rows if after != PLAIN else 0):
+        first = out.offset + i * out.row
+        for at in range(first, first + cols):
+            out.data[at] = finished(out.data[at], out.data, at, after)
 
 
 @kernel
@@ -162,13 +178,13 @@ def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
 
 
 @kernel
-def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
+def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
     """`multiply` for so few terms that a panel of `b` stays in the cache while all rows use it."""
     tile_rows, tile_cols = tile_shape(out.data)
     at = inner * tile_cols
     block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
     if block <= 0 or rows < WORTH_PACKING or cols < (WIDE if a.row == 1 else VERY_WIDE):
-        _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel)
+        _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel, after)
         return
     for first in range(0, rows, block):
         last = min(first + block, rows)
@@ -178,11 +194,11 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel):
         else:
             pack_rows(panel, at, a.data, a.offset + first * a.row, a.row, last - first, inner)
             packed = Matrix(panel, at, inner, 1)
-        _multiply_rows(out, start, packed, inner, b, first, last, cols, inner, panel)
+        _multiply_rows(out, start, packed, inner, b, first, last, cols, inner, panel, after)
 
 
 @kernel
-def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel):
+def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, after):
     """Rows first:last of the product; `a` has these alone. Row i, the first of a tile, begins at i `a_step`.
 
     That is not ``a.row`` where the rows of each tile are packed side by side.
@@ -216,22 +232,22 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel):
             if tile_rows == 1:
                 row_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
+                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
                 )  # fmt: skip
             elif narrow:
                 narrow_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
+                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
                 )  # fmt: skip
             elif n_rows == tile_rows and n_cols == tile_cols:
                 full_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
+                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
                 )  # fmt: skip
             else:
                 edge_tile(
                     out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols,
+                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
                 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ here; the other operations are in `engine.operations`, called by their address.
 import numpy as np
 
 from hotloop._jit import kernel
-from hotloop.activations import COMMON, activate, activate_backward
+from hotloop.activations import COMMON, RELU, activate, activate_backward
 from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.matmul import FEW, Matrix, multiply
 from hotloop.engine.table import (
@@ -27,10 +27,10 @@ from hotloop.engine.table import (
     WEIGHT,
 )
 from hotloop.engine.team import share
-from hotloop.engine.tile import tile_shape
+from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 from hotloop.losses import losses_of_rows
 
-__all__ = ["backward", "backward_row", "forward", "loss_rows"]
+__all__ = ["backward", "backward_row", "forward", "is_relu", "loss_rows"]
 
 
 @kernel
@@ -39,27 +39,40 @@ def forward(net, theta, x, n, mode, crew, panel):
     grain, _ = tile_shape(net.work)
     lo, hi = share(n, grain, crew.tid, crew.n_threads)
     source, offset = x, np.int64(0)
+    done = False
     for k in range(len(net.table)):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
-        if op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
+        if done:  # by the dense row before
+            done = False
+        elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
             # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:
                 call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset))
         elif op == DENSE:
-            out = Matrix(net.work, row[VALUE] + lo * n_out, n_out, 1)
+            done = is_relu(net, k + 1)
+            after, value = (RECTIFIED, net.table[k + 1][VALUE]) if done else (PLAIN, row[VALUE])
+            out = Matrix(net.work, value + lo * n_out, n_out, 1)
             inputs = Matrix(source, offset + lo * n_in, n_in, 1)
             w = Matrix(theta, row[WEIGHT], n_out, 1)
             if row[BIAS] == NONE:
-                multiply(out, Matrix(net.work, net.zeros, 0, 1), inputs, w, hi - lo, n_out, n_in, panel)
+                multiply(
+                    out, Matrix(net.work, net.zeros, 0, 1), inputs, w, hi - lo, n_out, n_in, panel, after
+                )
             else:
-                multiply(out, Matrix(theta, row[BIAS], 0, 1), inputs, w, hi - lo, n_out, n_in, panel)
+                multiply(out, Matrix(theta, row[BIAS], 0, 1), inputs, w, hi - lo, n_out, n_in, panel, after)
         elif op == ELEMENTWISE and row[CODE] in COMMON:
             z = source[offset + lo * n_in : offset + hi * n_in]
             activate(row[CODE], z, net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out])
         else:
             call(net.calls[FORWARD], (net, k, theta, source, offset, n, lo, hi, mode, crew))
         source, offset = net.work, row[VALUE]
+
+
+@kernel
+def is_relu(net, k):
+    """Whether row k of the table is a ReLU: products before and after it do it in passing."""
+    return k < len(net.table) and net.table[k, OP] == ELEMENTWISE and net.table[k, CODE] == RELU
 
 
 @kernel
@@ -103,7 +116,12 @@ def backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel):
             deltas = Matrix(net.work, row[DELTA] + lo * n_out, n_out, 1)
             transposed = Matrix(theta, row[WEIGHT], 1, n_out)
             zeros = Matrix(net.work, net.zeros, 0, 1)
-            multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel)
+            # Where the ReLU before has let nothing through, nothing goes back.
+            before = net.table[k - 1]
+            after = before[VALUE] - before[DELTA] if is_relu(net, k - 1) else PLAIN
+            multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
+        return
+    if is_relu(net, k) and k + 1 < len(net.table) and net.table[k + 1, OP] == DENSE:
         return
     source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, np.int64(0))
     if op == ELEMENTWISE and row[CODE] in COMMON:

@@ -8,7 +8,7 @@ would share cache lines with those of other tiles, and take twice the room in th
 from hotloop._jit import kernel
 from hotloop.engine.pointwise import copy
 from hotloop.engine.square import edge_square, full_square
-from hotloop.engine.tile import VECTORS, edge_tile, full_tile, tile_shape
+from hotloop.engine.tile import PLAIN, VECTORS, edge_tile, full_tile, tile_shape
 
 __all__ = ["copy_columns", "pack_groups", "pack_rows", "pack_transposed"]
 
@@ -26,12 +26,14 @@ def copy_columns(out, at, out_row, source, offset, step, n_cols, terms):
             to, origin = at + p * out_row + c, offset + p * step + c
             if rows == tile_rows and cols == tile_cols:
                 full_tile(
-                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols
-                )
+                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols,
+                    PLAIN,
+                )  # fmt: skip
             else:
                 edge_tile(
-                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols
-                )
+                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols,
+                    PLAIN,
+                )  # fmt: skip
 
 
 @kernel

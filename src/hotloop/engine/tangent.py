@@ -37,7 +37,7 @@ from hotloop.engine.table import (
     Net,
 )
 from hotloop.engine.team import SYNC_SIZE, Crew, share
-from hotloop.engine.tile import tile_shape
+from hotloop.engine.tile import PLAIN, tile_shape
 
 __all__ = [
     "Tangents",
@@ -140,12 +140,12 @@ def dense_tangent(net, k, tangent, theta, v, source, moved, before, lo, hi, pane
     inputs = Matrix(source, before + lo * n_in, n_in, 1)
     dw = Matrix(v, row[WEIGHT], n_out, 1)
     if row[BIAS] == NONE:
-        multiply(out, Matrix(net.work, net.zeros, 0, 1), inputs, dw, hi - lo, n_out, n_in, panel)
+        multiply(out, Matrix(net.work, net.zeros, 0, 1), inputs, dw, hi - lo, n_out, n_in, panel, PLAIN)
     else:
-        multiply(out, Matrix(v, row[BIAS], 0, 1), inputs, dw, hi - lo, n_out, n_in, panel)
+        multiply(out, Matrix(v, row[BIAS], 0, 1), inputs, dw, hi - lo, n_out, n_in, panel, PLAIN)
     if k > net.first:
         d_inputs = Matrix(moved, before + lo * n_in, n_in, 1)
-        multiply(out, out, d_inputs, Matrix(theta, row[WEIGHT], n_out, 1), hi - lo, n_out, n_in, panel)
+        multiply(out, out, d_inputs, Matrix(theta, row[WEIGHT], n_out, 1), hi - lo, n_out, n_in, panel, PLAIN)
 
 
 @kernel
@@ -200,8 +200,8 @@ def dense_tangent_backward(net, k, tangent, theta, v, lo, hi, panel):
     moved = Matrix(tangent, row[DELTA] + lo * n_out, n_out, 1)
     deltas = Matrix(net.work, row[DELTA] + lo * n_out, n_out, 1)
     zeros = Matrix(net.work, net.zeros, 0, 1)
-    multiply(out, zeros, moved, Matrix(theta, row[WEIGHT], 1, n_out), hi - lo, n_in, n_out, panel)
-    multiply(out, out, deltas, Matrix(v, row[WEIGHT], 1, n_out), hi - lo, n_in, n_out, panel)
+    multiply(out, zeros, moved, Matrix(theta, row[WEIGHT], 1, n_out), hi - lo, n_in, n_out, panel, PLAIN)
+    multiply(out, out, deltas, Matrix(v, row[WEIGHT], 1, n_out), hi - lo, n_in, n_out, panel, PLAIN)
 
 
 @kernel

@@ -8,6 +8,7 @@ the innermost, and keeps the sums in memory or at half the vector width.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
@@ -16,9 +17,12 @@ from hotloop.engine.vectors import I64, Vectors, target_shape
 __all__ = [
     "NARROW_ROWS",
     "PANEL_COLUMNS",
+    "PLAIN",
+    "RECTIFIED",
     "ROW_VECTORS",
     "VECTORS",
     "edge_tile",
+    "finished",
     "full_tile",
     "narrow_tile",
     "row_tile",
@@ -34,19 +38,36 @@ NARROW_ROWS = 2
 PANEL_COLUMNS = 32
 """Columns of the widest tile: two vectors of 64 bytes, in float32."""
 
+PLAIN, RECTIFIED = 0, 1
+"""What becomes of the sums: see `finished`. In registers it costs a pass over memory less."""
 
-def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols):
+
+def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols, after):
     """What a tile computes, in plain loops: used with the JIT off and under bounds checks.
 
     out[i, j] = start[i, j] + Σₚ a[i, p] b[p, j]; `o`, `s`, `a0`, `b0` are where each begins in its
-    flat array, `x_row` and `x_col` the steps between its rows and columns.
+    flat array, `x_row` and `x_col` the steps between its rows and columns. `finished` says what `after` is.
     """
     for i in range(rows):
         for j in range(cols):
             total = start[s + i * s_row + j]
             for p in range(inner):
                 total += a[a0 + i * a_row + p * a_col] * b[b0 + p * b_row + j]
-            out[o + i * o_row + j] = total
+            at = o + i * o_row + j
+            out[at] = finished(total, out, at, after)
+
+
+@kernel
+def finished(total, out, at, after):
+    """What becomes of a sum that goes to out[at].
+
+    It is itself (`after` is PLAIN), max(total, 0) (RECTIFIED), or, if `after` is negative, 0 wherever the
+    number that is so far before it is not positive: what backward does at a rectified layer.
+    """
+    zero = out.dtype.type(0)
+    if after == RECTIFIED:
+        return zero if total < zero else total
+    return total if after == PLAIN or out[at + after] > zero else zero
 
 
 def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
@@ -56,7 +77,7 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
     "narrow" tile is an edge tile of one vector, and taller; a "row" tile is one of one row, and wider.
     """
-    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols = args
+    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols, after = args
     out_type, start_type, a_type, b_type = array_types
     item = out_type.dtype
     rows, lanes = target_shape(context, item.bitwidth // 8)
@@ -89,8 +110,28 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
             for base, row in zip(a_rows, sums, strict=True)
         ]
 
-    for base, values in zip(out_rows, _sum_over(builder, inner, first, term), strict=True):
-        vectors.store(values, base)
+    _finish(builder, vectors, out_rows, _sum_over(builder, inner, first, term), after)
+
+
+def _finish(builder: Any, vectors: Vectors, out_rows: list[Any], sums: list[list[Any]], after: Any) -> None:
+    """Store what `finished` makes of the sums."""
+    zero, lowest = (ir.Constant(vectors.number, value) for value in (0.0, -np.inf))
+    floor = vectors.splat(
+        builder.select(builder.icmp_signed(">", after, I64(PLAIN)), zero, lowest), vectors.type
+    )
+    zeros = ir.Constant(vectors.type, None)
+    with builder.if_else(builder.icmp_signed("<", after, I64(PLAIN))) as (masked, otherwise):
+        with masked:
+            for base, row in zip(out_rows, sums, strict=True):
+                switches = vectors.load(builder.gep(base, [after]))
+                on = [builder.fcmp_ordered(">", switch, zeros) for switch in switches]
+                vectors.store([builder.select(*some, zeros) for some in zip(on, row, strict=True)], base)
+        with otherwise:
+            for base, row in zip(out_rows, sums, strict=True):
+                below = [builder.fcmp_ordered("<", value, floor) for value in row]
+                vectors.store(
+                    [builder.select(few, floor, v) for few, v in zip(below, row, strict=True)], base
+                )
 
 
 def _opaque(builder: Any, pointer: Any) -> Any:
@@ -136,9 +177,9 @@ def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> li
 
 def _make_tile(kind: str) -> Any:
     def tile(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
-             rows, cols):  # fmt: skip
+             rows, cols, after):  # fmt: skip
         n = types.int64
-        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n)
+        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n)
 
         def codegen(context, builder, signature, args):
             _write_tile(context, builder, (out, start, a, b), args, kind)
