@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
-from numba import njit
+from numba import njit, types
 from numba.core import compiler, registry, sigutils, typing
 from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
@@ -60,7 +60,7 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """What typing the call of another kernel needs; the part is there from then on."""
         python_signature, args = self.fold_argument_types(args, kws)
-        self._part(tuple(args))
+        self._part(tuple(types.unliteral(kind) for kind in args))  # not one for each constant
         name, signatures = self.py_func.__name__, [part.signature for _, part in self.parts.values()]
         template = typing.make_concrete_template(f"CallTemplate({name})", name, signatures)
         return template, python_signature, args, {}

@@ -74,31 +74,31 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
     `panel` is scratch of the size that `panel_size` says; with less room `a` is not packed. `after` is PLAIN,
     or what `tile.finished` says.
     """
-    if inner == 1:
-        _outer(out, start, a, b, rows, cols)
-        _finish(out, rows, cols, after)
-        return
+    few_by_rows = cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner
+    few_by_terms = cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows and not few_by_rows
     passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
     for k in range(passes):
         p, end = inner * k // passes, inner * (k + 1) // passes
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
         so_far, some = start if p == 0 else out, end - p
-        then = after if end == inner else PLAIN
-        if cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner:
+        if inner == 1:
+            _outer(out, start, a, b, rows, cols)
+        elif few_by_rows:
             _few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
-            _finish(out, rows, cols, then)
-        elif cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows:
+        elif few_by_terms:
             _few_by_terms(out, so_far, some_a, some_b, rows, cols, some, panel)
-            _finish(out, rows, cols, then)
         else:
+            then = after if end == inner else PLAIN
             _multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel, then)
+    if after != PLAIN and (inner == 1 or few_by_rows or few_by_terms):
+        _finish(out, rows, cols, after)
 
 
 @kernel
 def _finish(out, rows, cols, after):
     """What tiles do to their sums before they store them."""
-    for i in range(rows if after != PLAIN else 0):
+    for i in range(rows):
         first = out.offset + i * out.row
         for at in range(first, first + cols):
             out.data[at] = finished(out.data[at], out.data, at, after)
