@@ -18,7 +18,7 @@ from hotloop.objective import Objective
 pytestmark = pytest.mark.kernels
 
 ALONE = Crew(0, 1, np.zeros(SYNC_SIZE, np.int64))
-TRAINING = Mode(1, 0, 0)
+TRAINING = Mode(1, 0, 0, 0)
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 FLOATS = list(TOLERANCE)
 
@@ -142,9 +142,9 @@ def test_values_deltas_and_gradient_of_the_engine(name, loss, dtype):
 
     expected = reference.gradient(model.layers, loss, model.theta, x, targets, weights)
     grad = np.zeros(model.theta.size, dtype)
-    add_gradient(engine.net, x.reshape(-1), n, grad, ALONE, engine.panel)
+    add_gradient(engine.net, x.reshape(-1), n, grad, True, ALONE, engine.panel)
     close(grad, expected, dtype)
-    add_gradient(engine.net, x.reshape(-1), n, grad, ALONE, engine.panel)
+    add_gradient(engine.net, x.reshape(-1), n, grad, True, ALONE, engine.panel)
     close(grad, 2 * expected, dtype)
 
 
@@ -165,7 +165,7 @@ def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
         clip_norm=0.0, clip_value=0.0, needs_norm=0, average=np.empty(0, dtype), average_rates=np.zeros(1),
     )  # fmt: skip
     grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
-    descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, ALONE, engine.panel)
+    descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, False, ALONE, engine.panel)
     close(before.astype(float) - model.theta, rate * expected, dtype)
 
 

@@ -97,7 +97,7 @@ def test_keys_do_not_collide():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.25, 0.5, 0.9])
 def test_the_share_that_is_kept_and_its_scale(rate, dtype):
-    found = mask(rate, Mode(1, 7, 3), dtype=dtype)
+    found = mask(rate, Mode(1, 7, 3, 0), dtype=dtype)
     kept = found != 0
     assert abs(kept.mean() - (1 - rate)) <= 5 * np.sqrt(rate * (1 - rate) / N)
     np.testing.assert_array_equal(found[kept], dtype(1 / (1 - rate)))
@@ -105,23 +105,23 @@ def test_the_share_that_is_kept_and_its_scale(rate, dtype):
 
 @pytest.mark.parametrize("rate", [0.0, 1e-12, 0.3, 0.999])
 def test_the_mask_is_the_twins(rate):
-    found = mask(rate, Mode(1, 11, 12), layer=13, n=300)
+    found = mask(rate, Mode(1, 11, 12, 0), layer=13, n=300)
     np.testing.assert_array_equal(found != 0, reference.dropout_mask(300, rate, 11, 12, 13))
 
 
 def test_a_part_of_a_batch_has_its_part_of_the_mask():
-    whole = mask(0.5, Mode(1, 1, 1), n=200)
-    np.testing.assert_array_equal(mask(0.5, Mode(1, 1, 1), start=77, n=100), whole[77:177])
+    whole = mask(0.5, Mode(1, 1, 1, 0), n=200)
+    np.testing.assert_array_equal(mask(0.5, Mode(1, 1, 1, 0), start=77, n=100), whole[77:177])
 
 
 def test_prediction_keeps_everything():
     np.testing.assert_array_equal(mask(0.9, PREDICTION, n=50), 1)
-    np.testing.assert_array_equal(mask(0.9, Mode(0, 3, 4), n=50), 1)
+    np.testing.assert_array_equal(mask(0.9, Mode(0, 3, 4, 0), n=50), 1)
 
 
 def test_what_is_dropped_is_zero_even_where_it_was_infinite():
     x, out = np.full(100, np.inf), np.empty(100)
-    drop(x, out, 0, 0.5, Mode(1, 0, 0), 0)
+    drop(x, out, 0, 0.5, Mode(1, 0, 0, 0), 0)
     np.testing.assert_array_equal(out[~reference.dropout_mask(100, 0.5, 0, 0, 0)], 0)
 
 

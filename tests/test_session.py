@@ -220,3 +220,57 @@ def test_an_epoch_that_diverges_ends_after_those_before_it(shuffle, blocks):
     assert dict(single.history) == dict(joined.history)
     np.testing.assert_array_equal(single.model.theta, joined.model.theta)
     assert single.step == joined.step
+
+
+@pytest.mark.parametrize("features", [4, 70])
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"clip_norm": 0.1, "average": hl.EMA(0.9)},
+        {"clip_value": 0.01, "optimizer": hl.SGD(0.1)},
+        {"penalty": hl.L1(0.01, proximal=True), "batch_size": 40},
+        {"penalty": hl.MaxNorm(1.0)},
+    ],
+    ids=str,
+)
+def test_large_minibatches_go_through_some_rows_at_a_time(options, features, n_threads, monkeypatch):
+    """Dropout has the masks, and sums the order, of all rows together."""
+    options = {"batch_size": None, "features": features, "n_threads": n_threads} | options
+    whole = fitted(**options)
+    monkeypatch.setattr("hotloop.stepper.MOST_ROWS", 16)
+    parts = fitted(**options)
+    np.testing.assert_array_equal(parts.model.theta, whole.model.theta)
+    for name, column in whole.history.items():
+        np.testing.assert_allclose(parts.history[name], column, rtol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_some_rows_at_a_time_with_one_input_or_what_needs_all_rows(shuffle, monkeypatch):
+    X, y = classes(n=100, features=1)
+    own = hl.losses.Custom(
+        lambda outputs, y: ((outputs - y) ** 2).sum(axis=1), lambda outputs, y: 2 * (outputs - y)
+    )
+
+    def trained(rows):
+        monkeypatch.setattr("hotloop.stepper.MOST_ROWS", rows)
+        found = []
+        for layers, loss, target in (
+            ([hl.Dense(3)], "softmax_cross_entropy", y),
+            ([hl.Dense(5), hl.BatchNorm(), hl.Dense(1)], "mse", y),
+            ([hl.Dense(5, "tanh"), hl.Dense(1)], own, y[:, None]),
+        ):
+            model = hl.Sequential(layers, input_dim=1, dtype="float64")
+            hl.Trainer(model, loss=loss, batch_size=90).fit(X, target, epochs=2, shuffle=shuffle)
+            found.append(model.theta)
+        return np.concatenate(found)
+
+    np.testing.assert_allclose(trained(32), trained(1000), rtol=1e-12)
+
+
+def test_a_large_minibatch_takes_little_memory():
+    model = net(20, 100, 100, 3, dtype="float32")
+    trainer = hl.Trainer(model, loss="softmax_cross_entropy", batch_size=None)
+    few, many = (trainer.stepper.bind(rows, 1, True).work.nbytes for rows in (5_000, 1_000_000))
+    assert few == many

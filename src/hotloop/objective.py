@@ -313,7 +313,7 @@ class Objective:
 
     @property
     def _mode(self) -> Mode:
-        return Mode(1, mask_seed(self.seed), 0) if self.training else PREDICTION
+        return Mode(1, mask_seed(self.seed), 0, 0) if self.training else PREDICTION
 
     def _blocks(self, team: Team) -> Iterator[tuple[slice, Block]]:
         """The data, staged block by block in the same memory, and which rows of it each is."""

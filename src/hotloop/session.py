@@ -106,12 +106,15 @@ class Session:
 
     def epochs_of_next_block(self, most: int) -> int:
         """As many whole epochs as a block should have, up to `most`; 1 also where it has less than one."""
-        return 1 if self._threads.is_asking else max(1, min(self._steps // self.steps_per_epoch, most))
+        return max(1, min(self._steps_of_next_block() // self.steps_per_epoch, most))
 
     def rows_of_next_block(self) -> int:
-        """Rows of as many steps as a block should have; of fewer, to ask for other threads."""
-        steps = min(self._steps, self._steps_to_ask) if self._threads.is_asking else self._steps
-        return steps * self.batch_size
+        """Rows of as many steps as a block should have."""
+        return self._steps_of_next_block() * self.batch_size
+
+    def _steps_of_next_block(self) -> int:
+        """Fewer, to ask for other threads."""
+        return min(self._steps, self._steps_to_ask) if self._threads.is_asking else self._steps
 
     def team_of_next_block(self) -> Team:
         """As many of the threads as are quickest."""

@@ -24,6 +24,10 @@ from hotloop.sequential import Sequential
 
 __all__ = ["Recipe", "Stepper"]
 
+MOST_ROWS = 2048
+"""Of larger minibatches, so many rows at a time go through the network, and their gradients are added up:
+what they leave behind stays in the second cache, and takes little memory."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -108,9 +112,14 @@ class Stepper:
         """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
         return self._average
 
-    def bind(self, capacity: int, n_threads: int, gathers: bool) -> Net:
-        """The network with the penalties of this training, for minibatches of up to `capacity` rows."""
+    def bind(self, batch_size: int, n_threads: int, gathers: bool) -> Net:
+        """The network with the penalties of this training, for minibatches of so many rows.
+
+        It has room for `MOST_ROWS`, unless they must be there together.
+        """
         recipe = self._recipe
+        together = self._model.has_batch_norm or isinstance(recipe.loss, Custom)
+        capacity = batch_size if together else min(batch_size, MOST_ROWS)
         penalty = None if recipe.penalty is None else recipe.penalty.term()
         net = self._model.bind(capacity, n_threads, penalty, gathers)
         if capacity == 1:
@@ -219,7 +228,7 @@ class Stepper:
         sums: NDArray[np.float64],
     ) -> int:  # fmt: skip
         recipe, theta = self._recipe, self._model.theta
-        mode = Mode(1, mask_seed(recipe.seed), self.steps_done + first)
+        mode = Mode(1, mask_seed(recipe.seed), self.steps_done + first, 0)
         update = Update(
             address=self._address,
             code=recipe.optimizer.code,

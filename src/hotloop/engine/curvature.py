@@ -86,7 +86,7 @@ def gauss_newton_block(
             loss_products(net, curvature, targets, weights, scale, tangent, net.work, crew)
             backward(net, theta, x, n, mode, crew, panel)
             barrier(sync, n_threads)
-            add_gradient(net, x, n, out[t], crew, panel)
+            add_gradient(net, x, n, out[t], True, crew, panel)
             barrier(sync, n_threads)
 
 

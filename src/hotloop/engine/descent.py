@@ -106,8 +106,8 @@ def vector_gradient(net, work, row, source, offset, n, lo, hi, grad, accumulate)
 
 
 @kernel
-def add_gradient(net, x, n, grad, crew, panel):
-    """Add this thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`."""
+def add_gradient(net, x, n, grad, accumulate, crew, panel):
+    """This thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`: added, or written."""
     grain, _ = tile_shape(net.work)
     source, offset = x, np.int64(0)
     for k in range(len(net.table)):
@@ -115,15 +115,17 @@ def add_gradient(net, x, n, grad, crew, panel):
         if row[OP] == DENSE:
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
             at = row[WEIGHT] + lo * row[N_OUT]
-            kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, at, True, panel)
+            kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, at, accumulate, panel)
         lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
-        vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, True)
+        vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, accumulate)
         source, offset = net.work, row[VALUE]
 
 
 @kernel
-def descend(net, x, n, update, step, theta, grad, crew, panel):
+def descend(net, x, n, update, step, theta, grad, added, crew, panel):
     """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
+
+    `grad` has the gradient of the loss already where it was `added` up, some rows of the batch at a time.
 
     A chunk of the gradient is used while it is in the first cache (in wide layers the second), and the next
     takes its place: two passes over memory of θ's size less. What a thread updates nobody else reads before
@@ -138,7 +140,7 @@ def descend(net, x, n, update, step, theta, grad, crew, panel):
         if phase == APPLY and together:
             apply(update, 0, step, theta, grad, 0, len(theta), factor, 0.0)
             break
-        walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel)
+        walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel)
         if phase == COMPUTE and update.needs_norm:
             barrier(crew.sync, crew.n_threads)
             norm = gradient_norm(net, grad)
@@ -150,7 +152,7 @@ def descend(net, x, n, update, step, theta, grad, crew, panel):
 
 
 @kernel_inline
-def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
+def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel):
     """Compute this thread's parts of the gradient, apply them times `factor`, or both chunk by chunk."""
     grain, _ = tile_shape(net.work)
     source, offset = x, np.int64(0)
@@ -174,13 +176,13 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
                 last = min(first + chunk, hi)
                 start, end = where + first * n_out, where + last * n_out
                 # One chunk after the other in the same place, unless all of them are needed.
-                at = where + lo * n_out if phase == BOTH else start
-                if phase != APPLY:
+                at = where + lo * n_out if phase == BOTH and not added else start
+                if phase != APPLY and not added:
                     kernel_gradient(
                         net.work, net.zeros, row, source, offset, n, first, last, grad, at, False, panel
                     )
-                    if row[PENALTY] != NONE:
-                        add_penalty(net, k, strength, theta, grad, at, first, last)
+                if phase != APPLY and row[PENALTY] != NONE:
+                    add_penalty(net, k, strength, theta, grad, at, first, last)
                 if phase == COMPUTE and update.needs_norm:
                     sum_squares(net, k, grad, first, last)
                 elif phase != COMPUTE:
@@ -188,7 +190,7 @@ def walk(net, x, n, update, step, theta, grad, phase, factor, crew, panel):
                     apply(update, group, step, theta, part, start, end, factor, shrink)
         if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):
             lo, hi = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
-            if phase != APPLY:
+            if phase != APPLY and not added:
                 vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, False)
             if phase != COMPUTE and row[BIAS] != NONE:
                 start, end = row[BIAS] + lo, row[BIAS] + hi

@@ -110,7 +110,7 @@ def vjp_block(net, x, u, theta, by_inputs, out, batch_size, tid, n_threads, sync
         if by_inputs:
             copy(net.work[start : start + n * n_in], out[first * n_in : (first + n) * n_in])
         else:
-            add_gradient(net, part, n, out, crew, panel)
+            add_gradient(net, part, n, out, True, crew, panel)
 
 
 @kernel

@@ -77,10 +77,13 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
     Σ weight · hit, Σ weight, penalty, gradient norm) of the minibatch, before its update; ``mode.step`` is
     the number of the first step. Fewer steps than asked for: the loss of the next one is not finite, and θ
     is as it was before it.
+
+    Of a minibatch larger than the network has room for, some rows at a time go forward and back, and what
+    they give is added up.
     """
     flags = flush_denormals()
     crew = Crew(tid, n_threads, sync)
-    rows, n_in = len(block.weights), net.table[0, N_IN]
+    rows, capacity, n_in = len(block.weights), len(net.row_loss), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
     n_steps, an_epoch = len(sums), (block.epoch + batch_size - 1) // batch_size
     for step in range(n_steps):
@@ -88,27 +91,32 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         first = begun + step % an_epoch * batch_size
         last = min(first + batch_size, begun + block.epoch, rows)
         n = last - first
-        if len(block.rows):
-            gather(net, block, first, last, crew)
-            x = net.work[net.inputs : net.inputs + n * n_in]
-        else:
-            x = block.x[first * n_in : last * n_in]
-        targets, weights = block.targets[first:last], block.weights[first:last]
         weight = 0.0
-        for i in range(n):
-            weight += weights[i]
+        for i in range(first, last):
+            weight += block.weights[i]
         scale = 1.0 / weight if weight > 0.0 else 0.0
-        now = Mode(mode.training, mode.seed, mode.step + step)
-        forward(net, theta, x, n, now, crew, panel)
-        loss_rows(net, loss, targets, weights, scale, crew)
-        backward(net, theta, x, n, now, crew, panel)
-        barrier(sync, n_threads)
-        # Every thread adds up the same numbers in the same order, so all agree whether to go on.
-        total, hits = weighted_sums(net, weights)
+        x, total, hits = block.x, 0.0, 0.0
+        for start in range(first, last, capacity):
+            end = min(start + capacity, last)
+            x = block.x[start * n_in : end * n_in]
+            if len(block.rows):
+                gather(net, block, start, end, crew)
+                x = net.work[net.inputs : net.inputs + (end - start) * n_in]
+            targets, weights = block.targets[start:end], block.weights[start:end]
+            now = Mode(mode.training, mode.seed, mode.step + step, start - first)
+            forward(net, theta, x, end - start, now, crew, panel)
+            loss_rows(net, loss, targets, weights, scale, crew)
+            backward(net, theta, x, end - start, now, crew, panel)
+            barrier(sync, n_threads)
+            # Every thread adds up the same numbers in the same order, so all agree whether to go on.
+            total, hits = weighted_sums(net, weights, total, hits)
+            if n > capacity:
+                add_gradient(net, x, end - start, grad, start > first, crew, panel)
+                barrier(sync, n_threads)
         if not np.isfinite(total):
             n_steps = step
             break
-        norm = descend(net, x, n, update, step, theta, grad, crew, panel)
+        norm = descend(net, x, n, update, step, theta, grad, n > capacity, crew, panel)
         barrier(sync, n_threads)
         if net.limited:
             call(net.calls[LIMITS], (net, theta, crew))
@@ -133,9 +141,8 @@ def follow(average, theta, rate):
 
 
 @kernel
-def weighted_sums(net, weights):
-    """(Σ weight · loss, Σ weight · hit) over the rows of a batch, in float64, in their order."""
-    total, hits = 0.0, 0.0
+def weighted_sums(net, weights, total, hits):
+    """`total` + Σ weight · loss, `hits` + Σ weight · hit over some rows, in float64, in their order."""
     for i in range(len(weights)):
         if weights[i] != 0:
             total += weights[i] * net.row_loss[i]
@@ -158,7 +165,7 @@ def gradient_block(net, block, loss, scale, theta, grad, batch_size, mode, sums,
         loss_rows(net, loss, targets, weights, scale, crew)
         backward(net, theta, x, n, mode, crew, panel)
         barrier(sync, n_threads)
-        add_gradient(net, x, n, grad, crew, panel)
+        add_gradient(net, x, n, grad, True, crew, panel)
         if tid == 0:
             add_sums(net, weights, sums)
         barrier(sync, n_threads)
@@ -167,7 +174,7 @@ def gradient_block(net, block, loss, scale, theta, grad, batch_size, mode, sums,
 @kernel
 def add_sums(net, weights, sums):
     """Add the sums of a batch to `sums`."""
-    total, hits = weighted_sums(net, weights)
+    total, hits = weighted_sums(net, weights, 0.0, 0.0)
     sums[0] += total
     sums[1] += hits
 

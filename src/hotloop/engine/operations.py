@@ -113,7 +113,7 @@ def other_forward(net, k, theta, source, offset, n, lo, hi, mode, crew):
         barrier(crew.sync, crew.n_threads)
         normalise(net, k, theta, source, offset, lo, hi)
     elif op == DROPOUT:
-        drop(z, a, lo * n_out, net.options[k, RATE], mode, k)
+        drop(z, a, (mode.before + lo) * n_out, net.options[k, RATE], mode, k)
     elif op == PRELU:
         prelu(z, a, theta[row[WEIGHT] : row[WEIGHT] + n_out])
     elif op == SOFTMAX:
@@ -142,7 +142,7 @@ def other_backward(net, k, theta, source, offset, n, lo, hi, mode, crew):
         through = 1.0 if mode.training and n > 1 else 0.0
         normalise_backward(net, k, theta, source, offset, row[DELTA], n, lo, hi, through)
     elif op == DROPOUT:
-        drop(delta, delta, lo * n_out, net.options[k, RATE], mode, k)
+        drop(delta, delta, (mode.before + lo) * n_out, net.options[k, RATE], mode, k)
     elif op == PRELU:
         if k > net.first:
             before = net.table[k - 1][DELTA]

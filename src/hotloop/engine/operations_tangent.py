@@ -53,7 +53,7 @@ def other_tangent_forward(net, k, tangent, theta, v, source, offset, moved, n, l
         barrier(crew.sync, crew.n_threads)
         normalise_tangent(net, k, tangent, theta, v, source, offset, moved, lo, hi)
     elif op == DROPOUT:
-        drop(dz, da, lo * n_out, net.options[k, RATE], mode, k)
+        drop(dz, da, (mode.before + lo) * n_out, net.options[k, RATE], mode, k)
     elif op == PRELU:
         # δ's way back is the same product with f′.
         prelu_backward(z, dz, da, theta[row[WEIGHT] : row[WEIGHT] + n_out])
@@ -83,7 +83,7 @@ def other_tangent_backward(net, k, tangent, theta, v, source, offset, moved, n, 
         barrier(crew.sync, crew.n_threads)
         normalise_backward_tangent(net, k, tangent, theta, v, source, offset, moved, n, lo, hi, through)
     elif op == DROPOUT:
-        drop(r, r, lo * n_out, net.options[k, RATE], mode, k)
+        drop(r, r, (mode.before + lo) * n_out, net.options[k, RATE], mode, k)
     elif op == PRELU:
         if k > net.first:
             before = net.table[k - 1][DELTA]

@@ -169,9 +169,10 @@ class Mode(NamedTuple):
     training: int  # 1: batch statistics, and dropout
     seed: int
     step: int
+    before: int  # rows of the minibatch that came before these
 
 
-PREDICTION = Mode(0, 0, 0)
+PREDICTION = Mode(0, 0, 0, 0)
 
 
 def mask_seed(seed: int) -> int:
