@@ -146,6 +146,8 @@ def check_samples(
     if of_class is not None:
         product = of_class if weights is None else of_class * weights
         weights = check_weights(product, "class_weight, times the sample weights", n, dtype)
+    if targets.dtype.kind in "biu":
+        targets = targets.astype(dtype)  # now, and not in each epoch
     there = in_place(features, dtype) if n_in >= WIDE else None
     flat = None if there is None else there.reshape(-1)
     return Samples(features, targets, weights, scale, np.asarray(y), flat)

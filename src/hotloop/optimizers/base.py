@@ -1,5 +1,6 @@
 """What all optimizers share: an immutable description that turns into numbers for its kernel."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from hotloop._checks import check_number
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.schedules import ScheduleFunction
 
-__all__ = ["Optimizer", "check_betas"]
+__all__ = ["Optimizer", "adam_corrections", "check_betas", "one_minus_power"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ def adam_corrections(
     """
     t = steps + 1.0
     scalars = np.empty((len(steps), columns))
-    scalars[:, 0] = rates / (1.0 - betas[0] ** t)
-    scalars[:, 1] = 1.0 / np.sqrt(1.0 - betas[1] ** t)
+    scalars[:, 0] = rates / one_minus_power(betas[0], t)
+    scalars[:, 1] = 1.0 / np.sqrt(one_minus_power(betas[1], t))
     return scalars
+
+
+def one_minus_power(beta: float, t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 − βᵗ: exact where it is small, and no slower where βᵗ underflows, as the power is."""
+    return -np.expm1(t * (math.log(beta) if beta > 0.0 else -math.inf))

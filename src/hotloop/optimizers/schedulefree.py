@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hotloop._checks import COUNTABLE, check_integer, check_number
 from hotloop._jit import kernel, kernel_exact
 from hotloop.engine.mathfun import reciprocal
-from hotloop.optimizers.base import Optimizer, check_betas
+from hotloop.optimizers.base import Optimizer, check_betas, one_minus_power
 from hotloop.schedules import ScheduleFunction
 
 __all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD", "schedule_free_step"]
@@ -268,7 +268,7 @@ class ScheduleFreeAdamW(ScheduleFree):
 
     def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """(ηₜ, cₜ, whether it is the first step, 1 / √(1 − β₂ᵗ))."""
-        correction = 1.0 / np.sqrt(1.0 - self.betas[1] ** (steps + 1.0))
+        correction = 1.0 / np.sqrt(one_minus_power(self.betas[1], steps + 1.0))
         return np.column_stack((super().scalars(steps, rates), correction))
 
 
