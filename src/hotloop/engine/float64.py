@@ -17,6 +17,7 @@ WHOLE = 1.5 * 2.0**52  # a number so large that it keeps no fraction, and its la
 WHOLE_BITS = np.int64(0x4338000000000000)
 EXP_LOW, EXP_HIGH = -746.0, 710.0  # beyond: 0 and inf
 EXPM1_LOW, EXPM1_HIGH = -38.0, 709.782712893384  # beyond: -1 and inf
+RECIPROCAL_GUESS = np.int64(0x7FDE623822FC16E6)  # less the bits of x, those of about 1/x
 MANTISSA = np.int64(2**52 - 1)
 EXPONENT_OF_ONE = np.int64(1023)
 MANTISSA_BITS = np.int64(52)
@@ -127,9 +128,17 @@ def softplus_float64(x):
     return (0.0 if x < 0.0 else x) + log1p_float64(exp_float64(-abs(x)))
 
 
-@kernel
+@kernel_in_order
 def reciprocal_float64(x):
-    return 1.0 / x
+    """1/x for 1e-300 < x < 1e300 without the divider; relative error below 3e-16.
+
+    As `reciprocal_float32`: the first guess is 5 % off. A division takes half of the time of Adam.
+    """
+    y = np.int64(RECIPROCAL_GUESS - np.float64(x).view(np.int64)).view(np.float64)
+    y = y * (2.0 - x * y)
+    y = y * (2.0 - x * y)
+    y = y * (2.0 - x * y)
+    return y * (2.0 - x * y)
 
 
 @kernel

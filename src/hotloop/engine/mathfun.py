@@ -97,7 +97,7 @@ def tanh(x):
 
 
 def reciprocal(x):
-    """1/x in the precision of x, for positive x; float32 is limited to 1e-37 … 1e37."""
+    """1/x in the precision of x, for x from 1e-300 to 1e300, in float32 from 1e-37 to 1e37."""
     return reciprocal_float32(x) if isinstance(x, np.float32) else np.float64(reciprocal_float64(x))
 
 
