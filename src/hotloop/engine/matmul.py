@@ -24,10 +24,10 @@ from hotloop.engine.tile import (
     NARROW_ROWS,
     PANEL_COLUMNS,
     PLAIN,
+    RECTIFIED,
     ROW_VECTORS,
     VECTORS,
     edge_tile,
-    finished,
     full_tile,
     narrow_tile,
     row_tile,
@@ -83,7 +83,7 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
         so_far, some = start if p == 0 else out, end - p
         if inner == 1:
-            _outer(out, start, a, b, rows, cols)
+            _outer(out, start, a, b, rows, cols, after)
         elif few_by_rows:
             _few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
         elif few_by_terms:
@@ -91,17 +91,27 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
         else:
             then = after if end == inner else PLAIN
             _multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel, then)
-    if after != PLAIN and (inner == 1 or few_by_rows or few_by_terms):
-        _finish(out, rows, cols, after)
+    if few_by_rows or few_by_terms:
+        for i in range(rows):
+            _finish(out, i, cols, after)
 
 
 @kernel
-def _finish(out, rows, cols, after):
-    """What tiles do to their sums before they store them."""
-    for i in range(rows):
-        first = out.offset + i * out.row
-        for at in range(first, first + cols):
-            out.data[at] = finished(out.data[at], out.data, at, after)
+def _finish(out, i, cols, after):
+    """What tiles do to their sums before they store them (`finished`), to row i."""
+    if after == PLAIN:
+        return
+    zero, first = out.data.dtype.type(0), out.offset + i * out.row
+    to = out.data[first : first + cols]
+    if after == RECTIFIED:
+        for j in range(len(to)):
+            total = to[j]
+            to[j] = zero if total < zero else total
+    else:
+        switches = out.data[first + after : first + after + cols]
+        for j in range(len(to)):
+            total = to[j]  # read before the choice, which then is no branch
+            to[j] = total if switches[j] > zero else zero
 
 
 @kernel
@@ -262,7 +272,7 @@ def _fetch_next(out, to, height, b, column, lo, hi):
 
 
 @kernel
-def _outer(out, start, a, b, rows, cols):
+def _outer(out, start, a, b, rows, cols, after):
     """The product for one term, as in the gradient of a batch of one: no sums to keep in registers."""
     for i in range(rows):
         factor = a.data[a.offset + i * a.row]
@@ -275,3 +285,4 @@ def _outer(out, start, a, b, rows, cols):
         else:
             for j in range(cols):
                 to[j] = origin[j] + factor * b.data[b.offset + j * b.col]
+        _finish(out, i, cols, after)
