@@ -517,7 +517,7 @@ class Trainer:
                 callback.on_block_end(self)
             if (interrupt.raised or self._stop_now) and first < n:
                 return [], None
-        return [self._numbers(totals, steps, self.stepper.last_rates[-1])], None
+        return [self._numbers(totals, self.stepper.last_rates[-1], steps)], None
 
     def _train_epochs(
         self, session: Session, n_epochs: int, shuffle: bool
@@ -527,11 +527,13 @@ class Trainer:
         orders = [self._order(n, self.epoch + k) for k in range(n_epochs if shuffle else 0)]
         block = session.samples.fill(session.block, np.concatenate(orders) if shuffle else slice(0, n))
         sums, failed = self._train_block(session, block, n_epochs * steps)
-        rates, logs = self.stepper.last_rates, []
-        for first in range(0, n_epochs * steps if failed is None else failed - failed % steps, steps):
-            totals = _add_up(sums[first : first + steps], np.zeros(SUMS))
-            logs.append(self._numbers(totals, steps, rates[first + steps - 1]))
-            session.bar.advance(n, logs[-1])
+        sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
+        totals = sums.reshape(n_epochs, steps, SUMS).sum(axis=1)
+        whole = n_epochs if failed is None else failed // steps
+        rates = self.stepper.last_rates[steps - 1 :: steps]
+        logs = [self._numbers(*of_epoch, steps) for of_epoch in zip(totals[:whole], rates, strict=False)]
+        for numbers in logs:
+            session.bar.advance(n, numbers)
         return logs, None if failed is None else self._divergence(*divmod(failed, steps))
 
     def _order(self, n: int, epoch: int) -> NDArray[np.int64]:
@@ -560,14 +562,13 @@ class Trainer:
             step=step,
         )
 
-    def _numbers(self, totals: NDArray[np.float64], steps: int, rate: float) -> dict[str, float]:
+    def _numbers(self, totals: NDArray[np.float64], rate: float, steps: int) -> dict[str, float]:
         """What an epoch reports: means over the data, the parts of the loss, the last rate, the gradient."""
         logs = self._means(totals)
         if self._is_penalised:
-            data, weight = float(totals[LOSS_SUM]), float(totals[WEIGHT_SUM])
+            data, weight = logs["loss"], float(totals[WEIGHT_SUM])
             penalty = float(totals[PENALTY_VALUE]) / weight if weight else float("nan")
             penalty += self.stepper.nuclear_value()
-            data = data / weight if weight else float("nan")
             logs |= {"loss": data + penalty, "data_loss": data, "penalty": penalty}
         logs["lr"] = float(rate)
         if self.stepper.reports_norm:

@@ -106,10 +106,8 @@ class Minibatches(Trainer):
     def _order(self, n: int, epoch: int) -> NDArray[np.int64]:
         if len(self._rows) != n:
             self._rows = np.arange(n)
-        order = np.arange(n)
-        self._rng.shuffle(order)
-        self._rows = self._rows[order]
-        return self._rows
+        self._rng.shuffle(self._rows)
+        return self._rows.copy()
 
 
 class Watch(Callback):
