@@ -125,6 +125,9 @@ class Some(Each):
     def on_epoch_begin(self, trainer, epoch):
         self.seen.append(-epoch)
 
+    def on_block_end(self, trainer):
+        self.seen.append("block")
+
     def on_epoch_end(self, trainer, epoch, logs):
         super().on_epoch_end(trainer, epoch, logs)
         self.seen.append(epoch)
@@ -186,7 +189,7 @@ def test_callbacks_say_how_many_epochs_may_go_by(blocks):
     watch = Some(3)
     single, joined = fitted([Each()]), fitted([watch, Some(5)])
     assert blocks[-3:] == [9, 9, 3]
-    assert watch.seen == [-1, -2, -3, 1, 2, 3, -4, -5, -6, 4, 5, 6, -7, 7]
+    assert watch.seen == [-1, -2, -3, "block", 1, 2, 3, -4, -5, -6, "block", 4, 5, 6, -7, "block", 7]
     assert dict(joined.history) == dict(single.history)
     np.testing.assert_array_equal(watch.thetas[0], watch.thetas[2])
     np.testing.assert_array_equal(joined.model.theta, single.model.theta)

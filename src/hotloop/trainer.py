@@ -467,6 +467,8 @@ class Trainer:
         with self.stepper.training():
             if n_epochs > 1:
                 logs_of_epochs, error = self._train_epochs(session, n_epochs, shuffle)
+                for callback in callbacks:
+                    callback.on_block_end(self)
             else:
                 logs_of_epochs, error = self._train_epoch(session, shuffle, callbacks, interrupt)
         for logs in logs_of_epochs:
