@@ -101,6 +101,6 @@ def adam_corrections(
     return scalars
 
 
-def one_minus_power(beta: float, t: NDArray[np.float64]) -> NDArray[np.float64]:
+def one_minus_power(beta: float, t: NDArray[Any]) -> NDArray[np.float64]:
     """1 − βᵗ: exact where it is small, and no slower where βᵗ underflows, as the power is."""
     return -np.expm1(t * (math.log(beta) if beta > 0.0 else -math.inf))
