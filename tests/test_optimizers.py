@@ -271,6 +271,8 @@ PROBLEMS = {bowl: 1e-6, valley: 1e-3, rosenbrock: 1e-3, logistic: 1e-4, small_ml
 
 # Optimizer → for each problem, in that order, the best of a few constant rates, and the steps after
 # which it stays below the value. None: it circles the goal, or needs more than 1,500 steps.
+# (RMSprop with 0.003 is there sooner on the exclusive or, but leaves again where gradients vanish, and when
+# depends on the last bits.)
 STEPS_NEEDED = [
     (hl.SGD, (0.3, 21), (1, 70), (0.01, 640), (3, 32), (0.3, 62)),
     (lambda lr: hl.SGD(lr, momentum=0.9), (0.01, 126), (0.3, 78), (0.01, 89), (3, 75), (0.1, 68)),
@@ -284,7 +286,7 @@ STEPS_NEEDED = [
     (hl.AdaBelief, (0.03, 135), (0.3, 80), (0.03, 376), (0.1, 75), (0.03, 62)),
     (hl.Adagrad, (0.3, 32), (3, 51), (0.3, 350), (3, 11), (0.3, 22)),
     (hl.Adadelta, (10, 85), (1, 820), None, (10, 180), (0.3, 358)),
-    (hl.RMSprop, (0.1, 1), (0.01, 440), (0.003, 1475), (0.01, 468), (0.003, 724)),
+    (hl.RMSprop, (0.1, 1), (0.01, 440), (0.003, 1475), (0.01, 468), (0.001, 643)),
     (hl.Rprop, (0.3, 29), (3, 31), (0.01, 140), (0.3, 15), (0.1, 16)),
     (hl.Lion, None, (0.01, 762), None, (0.01, 644), (0.003, 552)),
     (hl.ScheduleFreeSGD, (0.3, 231), (10, 22), (0.03, 712), (10, 19), (1, 63)),
