@@ -8,7 +8,7 @@ from hotloop.engine.team import Team
 from hotloop.progress import Progress
 from hotloop.sequential import Sequential
 
-__all__ = ["FORWARD_FLOPS", "Session", "Threads", "batches_a_block", "threads_for"]
+__all__ = ["EPOCHS", "FORWARD_FLOPS", "Session", "Threads", "batches_a_block", "threads_for"]
 
 BLOCK_SECONDS = 0.03
 """About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
@@ -113,7 +113,7 @@ class Session:
         return self._steps_of_next_block() * self.batch_size
 
     def _steps_of_next_block(self) -> int:
-        """Fewer, to ask for other threads."""
+        """What the pace says; fewer, to ask for other threads."""
         return min(self._steps, self._steps_to_ask) if self._threads.is_asking else self._steps
 
     def team_of_next_block(self) -> Team:

@@ -207,12 +207,14 @@ class Stepper:
     def _run(
         self, net: Net, block: Block, plan: Plan, batch_size: int, team: Team
     ) -> tuple[int, NDArray[np.float64]]:
-        """Run the compiled loop over the block: how many steps were done, and the sums of each."""
-        n_steps, done = plan.rates.shape[1], 0
+        """Run the compiled loop over the block: how many steps were done, and the sums of each.
+
+        In one call, unless something in Python must happen between two steps; a block is then of one epoch.
+        """
+        n_steps, done, whole = plan.rates.shape[1], 0, self.in_one_call
         sums = np.zeros((n_steps, SUMS))
         while True:
             stop = self._next_stop(done, n_steps)
-            whole = self.in_one_call
             part = block if whole else self._part(block, done * batch_size, stop * batch_size)
             numbers = plan.part(done, stop)
             finished = self._run_part(net, part, numbers, batch_size, team, done, sums[done:stop])

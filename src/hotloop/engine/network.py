@@ -122,7 +122,7 @@ def backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel):
             multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
         return
     if is_relu(net, k) and k + 1 < len(net.table) and net.table[k + 1, OP] == DENSE:
-        return
+        return  # the dense row after it has done this
     source, offset = (net.work, net.table[k - 1][VALUE]) if k > 0 else (x, np.int64(0))
     if op == ELEMENTWISE and row[CODE] in COMMON:
         z = source[offset + lo * n_in : offset + hi * n_in]

@@ -22,7 +22,6 @@ __all__ = [
     "ROW_VECTORS",
     "VECTORS",
     "edge_tile",
-    "finished",
     "full_tile",
     "narrow_tile",
     "row_tile",

@@ -16,14 +16,13 @@ from hotloop.objective import Objective
 from hotloop.optimizers import SGD, Optimizer
 from hotloop.penalties import L2, PenaltyTerm
 from hotloop.sequential import Sequential
+from hotloop.session import EPOCHS
 from hotloop.trainer import Trainer
 
 __all__ = ["Minibatches", "Pace", "Watch", "l2", "run_lbfgs"]
 
 Array = NDArray[Any]
 
-MANY = 1000
-"""Epochs that are looked at together, at most: as many as a block might have."""
 SMALLEST_RATE = 1e-6
 """``learning_rate="adaptive"`` ends below it, as in scikit-learn."""
 
@@ -145,7 +144,7 @@ class Watch(Callback):
         """As many as may go by without an improvement, unless the rate follows their number."""
         e = self._of
         follows = e.solver == "sgd" and e.optimizer is None and e.learning_rate == "invscaling"
-        return 1 if follows else int(min(max(e.n_iter_no_change + 1 - e._no_improvement_count, 1), MANY))
+        return 1 if follows else int(min(max(e.n_iter_no_change + 1 - e._no_improvement_count, 1), EPOCHS))
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
         """One more iteration."""
