@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from hotloop._checks import check_choice, check_dtype, check_flag
 from hotloop._jit import COMPILED, TALLY, cache_folder, cache_root
 from hotloop.errors import CacheError, InvalidTypeError, InvalidValueError
 from hotloop.folders import can_write
+from hotloop.progress import bar
 from hotloop.warming_runs import RUNS
 
 __all__ = ["CacheReport", "warmup"]
@@ -98,9 +97,9 @@ def warmup(
     folder = _writable_folder()
     runs = [run for dtype in _check_dtypes(dtypes) for run in RUNS[what](dtype)]
     before, started = dataclasses.replace(TALLY), time.perf_counter()
-    with tqdm(runs, unit=" runs", disable=not progress) as bar:
-        for label, run in bar:
-            bar.set_description(label)
+    with bar(runs, shown=progress, unit=" runs") as shown:
+        for label, run in shown:
+            shown.set_description(label)
             run()
     if TALLY.lost > before.lost:
         raise CacheError(

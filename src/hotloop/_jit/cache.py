@@ -102,7 +102,11 @@ def _announce() -> None:
     """Say, once a process, why the first step takes a while; above a progress bar, if there is one."""
     folder = cache_folder()
     keeps = "once" if folder and can_write(folder) else "not kept, since no cache folder can be written"
-    tqdm.write(f"hotloop: compiling kernels for this processor, {keeps} ...", file=sys.stderr)
+    said = f"hotloop: compiling kernels for this processor, {keeps} ..."
+    if getattr(tqdm, "_instances", ()):
+        tqdm.write(said, file=sys.stderr)
+    else:  # without its lock, which a process that was killed may have left held (see hotloop.progress)
+        print(said, file=sys.stderr)
     sys.stderr.flush()
 
 

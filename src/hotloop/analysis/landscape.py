@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from hotloop._checks import check_choice, check_flag, check_integer, check_number
 from hotloop.analysis.directions import (
@@ -20,6 +19,7 @@ from hotloop.analysis.directions import (
 from hotloop.analysis.functions import Differentiable, check_objective
 from hotloop.errors import InvalidValueError
 from hotloop.objective import Objective
+from hotloop.progress import bar
 
 __all__ = ["Landscape", "evaluate", "landscape"]
 
@@ -187,7 +187,7 @@ def evaluate(
     grid = np.meshgrid(*coordinates)
     steps = np.stack([axis.ravel() for axis in grid], axis=1)  # (points, 1 or 2)
     with np.errstate(over="ignore"):
-        values = [objective.value(center + a @ directions) for a in tqdm(steps, disable=not progress)]
+        values = [objective.value(center + a @ directions) for a in bar(steps, shown=progress)]
     return np.array(values).reshape(grid[0].shape)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from hotloop._checks import check_flag, check_integer
 from hotloop.analysis.functions import Differentiable
@@ -15,6 +14,7 @@ from hotloop.analysis.landscape import MARGIN, Landscape
 from hotloop.errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from hotloop.plot._plane import check_paths, check_values, draw_ground, landscape_of, points_on
 from hotloop.plot._style import COLORS, MARKERS, axes, halo, matplotlib, paper
+from hotloop.progress import bar
 
 __all__ = ["animate_descent"]
 
@@ -112,8 +112,8 @@ def animate_descent(
         ax.figure.draw_without_rendering()
         ax.figure.set_layout_engine("none")
     if writer is not None:
-        with tqdm(desc=Path(str(filename)).name, unit=" frames", disable=not progress) as bar:
-            shown.save(filename, writer=writer, progress_callback=lambda frame, total: _advance(bar, total))
+        with bar(shown=progress, desc=Path(str(filename)).name, unit=" frames") as frame_bar:
+            shown.save(filename, writer=writer, progress_callback=lambda _, total: _advance(frame_bar, total))
     return shown
 
 
@@ -188,6 +188,6 @@ def _writer(path: Path, fps: int) -> Any:
     return animation.FFMpegWriter(fps=fps)
 
 
-def _advance(bar: Any, total: int) -> None:
-    bar.total = total
-    bar.update()
+def _advance(frame_bar: Any, total: int) -> None:
+    frame_bar.total = total
+    frame_bar.update()

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from hotloop.analysis.minimizers.counted import Point, Stop
 from hotloop.errors import InvalidTypeError
 from hotloop.interrupt import InterruptFlag
+from hotloop.progress import bar
 
 __all__ = ["Limits", "Run", "State"]
 
@@ -58,7 +58,7 @@ class Run:
         self.stopped_by, self.message, self.remark = "", "", ""
         self._interrupt = interrupt
         self._started = 0.0
-        self._bar = tqdm(total=limits.max_iter, unit=" steps", disable=not progress)
+        self._bar = bar(shown=progress, total=limits.max_iter, unit=" steps")
 
     @property
     def n_iter(self) -> int:
