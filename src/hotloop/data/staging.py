@@ -29,7 +29,7 @@ __all__ = [
 BLOCK_BYTES = 1 << 22
 """About how large a block is: they then stay in the second or third cache."""
 
-WIDE = 64
+WIDE = 16
 """Features from which on rows are read where they lie: NumPy gathers many short ones in less time."""
 
 CONVERTED = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8)

@@ -17,15 +17,20 @@ from hotloop.engine.tile import tile_shape
 __all__ = ["convert_rows", "gather", "scatter_rows"]
 
 
+AHEAD = 512
+"""Of short rows so many numbers ahead are asked for, of long ones the next."""
+
+
 @kernel
 def gather(net, block, first, last, crew):
     """Copy this thread's share of rows first:last of the block to where the network has its inputs."""
     n_in, rows = net.table[0, N_IN], block.rows
     grain, _ = tile_shape(net.work)
     lo, hi = share(last - first, grain, crew.tid, crew.n_threads)
+    ahead = max(AHEAD // n_in, 1)
     for i in range(lo, hi):
         start, to = rows[first + i] * n_in, net.inputs + i * n_in
-        following = rows[min(first + i + 1, len(rows) - 1)] * n_in
+        following = rows[min(first + i + ahead, len(rows) - 1)] * n_in
         for k in range(0, n_in, STRIP):
             fetch(block.x, following + k)
             end = min(k + STRIP, n_in)
