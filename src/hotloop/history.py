@@ -46,7 +46,7 @@ class History(Mapping[str, list[float]]):
             if name not in self._columns:
                 self._columns[name] = [float("nan")] * self.epochs
         for name, column in self._columns.items():
-            column.append(float(logs.get(name, float("nan"))))
+            column.append(float(logs[name]) if name in logs else float("nan"))
         self.epochs += 1
 
     def __getitem__(self, name: str) -> list[float]:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -513,13 +513,13 @@ class Trainer:
             if failed is not None:
                 return [], self._divergence(0, steps + failed)
             totals, steps = _add_up(sums, totals), steps + n_steps
-            session.bar.advance(last - first, self._means(totals))
+            session.bar.advance(last - first, self._means(totals.tolist()))
             first = last
             for callback in callbacks:
                 callback.on_block_end(self)
             if (interrupt.raised or self._stop_now) and first < n:
                 return [], None
-        return [self._numbers(totals, self.stepper.last_rates[-1], steps)], None
+        return [self._numbers(totals.tolist(), self.stepper.last_rates[-1], steps)], None
 
     def _train_epochs(
         self, session: Session, n_epochs: int, shuffle: bool
@@ -530,7 +530,7 @@ class Trainer:
         block = session.samples.fill(session.block, np.concatenate(orders) if shuffle else slice(0, n))
         sums, failed = self._train_block(session, block, n_epochs * steps)
         sums[:, PENALTY_VALUE] *= sums[:, WEIGHT_SUM]
-        totals = sums.reshape(n_epochs, steps, SUMS).sum(axis=1)
+        totals = sums.reshape(n_epochs, steps, SUMS).sum(axis=1).tolist()
         whole = n_epochs if failed is None else failed // steps
         rates = self.stepper.last_rates[steps - 1 :: steps]
         logs = [self._numbers(*of_epoch, steps) for of_epoch in zip(totals[:whole], rates, strict=False)]
@@ -564,17 +564,17 @@ class Trainer:
             step=step,
         )
 
-    def _numbers(self, totals: NDArray[np.float64], rate: float, steps: int) -> dict[str, float]:
+    def _numbers(self, totals: Sequence[float], rate: float, steps: int) -> dict[str, float]:
         """What an epoch reports: means over the data, the parts of the loss, the last rate, the gradient."""
         logs = self._means(totals)
         if self._is_penalised:
-            data, weight = logs["loss"], float(totals[WEIGHT_SUM])
-            penalty = float(totals[PENALTY_VALUE]) / weight if weight else float("nan")
+            data, weight = logs["loss"], totals[WEIGHT_SUM]
+            penalty = totals[PENALTY_VALUE] / weight if weight else float("nan")
             penalty += self.stepper.nuclear_value()
             logs |= {"loss": data + penalty, "data_loss": data, "penalty": penalty}
         logs["lr"] = float(rate)
         if self.stepper.reports_norm:
-            logs["gradient_norm"] = float(totals[GRADIENT_NORM]) / steps
+            logs["gradient_norm"] = totals[GRADIENT_NORM] / steps
         return logs
 
     def _measure(self, metrics: Mapping[str, Metric], samples: Samples) -> dict[str, float]:
@@ -599,10 +599,10 @@ class Trainer:
             team.run(evaluate_block, net, part, criterion, theta, BATCH, mode, sums)
             if interrupt is not None and interrupt.raised:
                 return None
-        return self._means(np.array([*sums, samples.total_weight]))
+        return self._means([*sums.tolist(), samples.total_weight])
 
-    def _means(self, totals: NDArray[np.float64]) -> dict[str, float]:
-        loss, hits, weight = (float(totals[k]) for k in (LOSS_SUM, HIT_SUM, WEIGHT_SUM))
+    def _means(self, totals: Sequence[float]) -> dict[str, float]:
+        loss, hits, weight = totals[LOSS_SUM], totals[HIT_SUM], totals[WEIGHT_SUM]
         means = {"loss": loss / weight if weight else float("nan")}
         if self.loss.has_accuracy:
             means["accuracy"] = hits / weight if weight else float("nan")

@@ -21,7 +21,6 @@ from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.packing import copy_columns, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
-    NARROW_ROWS,
     PANEL_COLUMNS,
     PLAIN,
     RECTIFIED,
@@ -221,8 +220,7 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         # The last 4 of 100 columns, say: a wider tile would mostly compute what does not exist.
-        narrow = rows > 1 and n_cols <= tile_cols // VECTORS and a_step == a.row
-        height = tile_rows * NARROW_ROWS if narrow else tile_rows
+        narrow = rows > 1 and n_cols <= tile_cols // VECTORS
         source, offset, step = panel, 0, tile_cols
         if b.col != 1:
             pack_transposed(panel, b.data, b.offset + j * b.col, b.col, n_cols, inner, tile_cols)
@@ -230,15 +228,15 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
             copy_columns(panel, 0, tile_cols, b.data, b.offset + j, b.row, n_cols, inner)
         else:
             source, offset, step = b.data, b.offset + j, b.row
-        for i in range(first, last, height):
-            n_rows = min(height, last - i)
+        for i in range(first, last, tile_rows):
+            n_rows = min(tile_rows, last - i)
             k = i - first
             from_a = a.offset + k * a_step
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j
             if very_wide:
-                lo, hi = inner * k // rows, inner * (k + height) // rows
-                _fetch_next(out, to + height * out.row, height, b, j + tile_cols, lo, hi)
+                lo, hi = inner * k // rows, inner * (k + tile_rows) // rows
+                _fetch_next(out, to + tile_rows * out.row, tile_rows, b, j + tile_cols, lo, hi)
             if tile_rows == 1:
                 row_tile(
                     out.data, to, out.row, start.data, from_start, start.row,

@@ -15,7 +15,6 @@ from hotloop._jit import INTRINSICS, intrinsic, kernel, types
 from hotloop.engine.vectors import I64, Vectors, target_shape
 
 __all__ = [
-    "NARROW_ROWS",
     "PANEL_COLUMNS",
     "PLAIN",
     "RECTIFIED",
@@ -32,8 +31,6 @@ VECTORS = 2
 """Vectors in a row of a tile."""
 ROW_VECTORS = 8
 """Vectors in the tile of a single row: enough sums that none need wait for the last term of its own."""
-NARROW_ROWS = 2
-"""How many times the rows of others the tile of a single vector has: it holds as many sums."""
 PANEL_COLUMNS = 32
 """Columns of the widest tile: two vectors of 64 bytes, in float32."""
 
@@ -74,13 +71,15 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
-    "narrow" tile is an edge tile of one vector, and taller; a "row" tile is one of one row, and wider.
+    "narrow" tile is an edge tile of one vector: its sums are just as many as need not wait for each other,
+    and with twice as many rows the processor would have no registers left to address them. A "row" tile is
+    one of one row, and wider.
     """
     out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols, after = args
     out_type, start_type, a_type, b_type = array_types
     item = out_type.dtype
     rows, lanes = target_shape(context, item.bitwidth // 8)
-    rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows * NARROW_ROWS, 1)}.get(kind, (rows, VECTORS))
+    rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows, 1)}.get(kind, (rows, VECTORS))
     vectors = Vectors(
         builder, item, context.get_data_type(item), lanes, count, None if kind == "full" else n_cols
     )
