@@ -13,7 +13,9 @@ from hotloop._jit import COMPILED, INTRINSICS
 from hotloop.engine.matmul import (
     BLOCK_ROWS,
     FEW,
+    MANY,
     MOST_TERMS,
+    SOME,
     VERY_WIDE,
     WIDE,
     WORTH_PACKING,
@@ -56,8 +58,8 @@ def view(matrix, rows, cols):
     )
 
 
-def panel_for(inner, dtype, cols=1):
-    return np.full(panel_size(inner, cols) + 3, np.nan, dtype)
+def panel_for(inner, dtype, cols=1, spread=0):
+    return np.full(panel_size(inner, cols, spread) + 3, np.nan, dtype)
 
 
 def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0):
@@ -74,7 +76,7 @@ def check(rows, cols, inner, *, dtype, a_t, b_t, start, pad=0, before=0, seed=0)
         from_start = from_start._replace(row=0) if start == "row" else from_start
     given_a = placed(a, transposed=a_t, pad=pad, before=before)
     given_b = placed(b, transposed=b_t, pad=pad, before=before)
-    panel = panel_for(inner, dtype, cols)
+    panel = panel_for(inner, dtype, cols, inner * rows)
     inputs = [given_a.data.copy(), given_b.data.copy(), from_start.data.copy()]
 
     multiply(out, from_start, given_a, given_b, rows, cols, inner, panel, PLAIN)
@@ -151,7 +153,7 @@ def test_sums_in_several_passes(dtype, b_t):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
-@pytest.mark.parametrize("cols", [WIDE - 1, WIDE, WIDE + 37, VERY_WIDE + 1])
+@pytest.mark.parametrize("cols", [SOME - 1, SOME, MANY, WIDE - 1, WIDE, WIDE + 37, VERY_WIDE + 1])
 def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
     shapes = (WORTH_PACKING + 5, 11), (BLOCK_ROWS + 29, 3), (2 * BLOCK_ROWS, MOST_TERMS + 1), (3, 5)
     for rows, inner in shapes:
@@ -163,15 +165,15 @@ def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
 @pytest.mark.parametrize("inner", [1, 2, 37, 300, MOST_TERMS + 5])
-@pytest.mark.parametrize("cols", [1, 3, 75, WIDE + 4])
+@pytest.mark.parametrize("cols", [1, 3, 75, MANY + 13, WIDE + 4])
 def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     """Few columns have a form of their own, whose sums have another order: these are not taken apart."""
-    rows = 115 if cols <= FEW else 15 if cols < WIDE else WORTH_PACKING + 1
+    rows = 115 if cols <= FEW else 15 if cols < MANY else WORTH_PACKING + 1
     rng = np.random.default_rng(inner)
     a = placed(rng.standard_normal((rows, inner)).astype(dtype), transposed=a_t)
     b = placed(rng.standard_normal((inner, cols)).astype(dtype), transposed=b_t)
     start = placed(rng.standard_normal((1, cols)).astype(dtype))._replace(row=0)
-    panel = panel_for(inner, dtype, cols)
+    panel = panel_for(inner, dtype, cols, inner * rows)
     whole = np.zeros(rows * cols, dtype)
     multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel, PLAIN)
     steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 64))

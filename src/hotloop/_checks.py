@@ -36,8 +36,9 @@ __all__ = [
 COUNTABLE = 2**53
 """Whole numbers below it are exact in float64, in which schedules and averages count steps."""
 
-CHUNK_BYTES = 1 << 22
-"""Data is looked at in pieces of this size: a memory map is never in memory whole."""
+CHUNK_BYTES = 1 << 19
+"""Data is looked at in pieces of this size: a memory map is never in memory whole, and a second look finds
+its piece in the cache."""
 
 
 def check_number(value: Any, name: str, *, low: float = -math.inf, below: float = math.inf) -> float:

@@ -10,9 +10,10 @@ from hotloop.sequential import Sequential
 
 __all__ = ["EPOCHS", "FORWARD_FLOPS", "Session", "Threads", "batches_a_block", "threads_for"]
 
-BLOCK_SECONDS = 0.03
-"""About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python."""
-KEPT_BYTES, LONGEST = 2 << 20, 16
+BLOCK_SECONDS = 0.1
+"""About how long a block runs: short enough for Ctrl-C and the bar, long enough to pay for Python. That finds
+nothing of its own in the caches any more, and takes most of a millisecond."""
+KEPT_BYTES, LONGEST = 8 << 20, 5
 """A block begins with a copy of what training changes, which for so many bytes takes about a hundredth of it;
 for more it runs longer in proportion, up to so many times."""
 
@@ -59,6 +60,11 @@ class Threads:
         self._blocks = 0
 
     @property
+    def seconds(self) -> float:
+        """What a step takes; infinite before anything was measured."""
+        return self._seconds[self._best]
+
+    @property
     def is_asking(self) -> bool:
         """Whether the next block asks what another number of threads would take: now and then."""
         now = self._blocks in FIRST_ASKED or self._blocks % ASKED_EVERY == ASKED_EVERY - 1
@@ -98,9 +104,10 @@ class Session:
         self.steps_per_epoch = -(-len(samples) // batch_size)
         most = BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size)
         self._most_steps = max(1, min(self.steps_per_epoch * min(epochs, EPOCHS), most))
-        self._steps = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
-        self._steps_to_ask = self._steps
         self._seconds = BLOCK_SECONDS * min(max(kept_bytes / KEPT_BYTES, 1), LONGEST)
+        self._steps_to_ask = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
+        of_fit_before = int(min(self._seconds / threads.seconds, self._most_steps))
+        self._steps = max(self._steps_to_ask, of_fit_before)
         self._threads = threads
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 

@@ -55,7 +55,7 @@ __all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_s
 
 CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
-CHUNK_ROWS = 128
+CHUNK_ROWS = 256
 """But at least so many rows, in wide layers: what the product packs is then used often enough."""
 
 # What `walk` does with each part of θ.

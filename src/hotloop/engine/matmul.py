@@ -37,11 +37,17 @@ __all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply", "panel_size"]
 
 MOST_TERMS = 288
 """Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
-WIDE, VERY_WIDE, WORTH_PACKING, BLOCK_ROWS = 256, 1024, 64, 512
-"""With so many columns, rows of `b` fall into few sets of the cache, and `a` is fetched anew for each of many
-panels. If `a` has `WORTH_PACKING` rows or more, `b` and a transposed `a` are packed then, `a` by so many rows
-as fit the second cache. With very many, any `a` is, and what the next tile and the next panel need is fetched
-meanwhile. (Without, products of 2048 columns took twice as long. Narrower ones gain nothing.)"""
+WORTH_PACKING, BLOCK_ROWS = 64, 512
+"""Rows of `a` that pay for packing an operand, and rows of it that are packed at once: these fit the second
+cache."""
+WIDE, VERY_WIDE = 256, 1024
+"""With so many columns, rows of `b` fall into few sets of the cache, and it is packed. With very many, any
+`a` is, and what the next tile and the next panel need is fetched meanwhile. (Without, products of 2048
+columns took twice as long. Narrower ones gain nothing.)"""
+SOME, MANY, SPREAD = 64, 192, 80_000
+"""A transposed `a` is fetched anew for each panel of `b`, by parts of cache lines. It is packed for many
+columns; for some, if there are so many numbers from its first term to its last. (The gradient of 784 inputs
+and 128 units takes a tenth less time then, in minibatches of 128 rows.)"""
 FEW, WORTH_FEW = 3, 16
 """Columns that would leave most of a tile empty, if there are `WORTH_FEW` times as many rows or terms."""
 
@@ -58,10 +64,11 @@ class Matrix(NamedTuple):
     col: int
 
 
-def panel_size(terms: int, cols: int) -> int:
-    """Numbers of scratch that products of up to so many terms and columns want."""
+def panel_size(terms: int, cols: int, spread: int = 0) -> int:
+    """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `SPREAD`."""
     terms = min(terms, MOST_TERMS)
-    return max(terms * PANEL_COLUMNS + (cols >= WIDE) * BLOCK_ROWS * terms, FEW * MOST_TERMS)
+    packs = cols >= MANY or (cols >= SOME and spread > SPREAD)
+    return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, FEW * MOST_TERMS)
 
 
 @kernel
@@ -192,7 +199,7 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
     tile_rows, tile_cols = tile_shape(out.data)
     at = inner * tile_cols
     block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
-    if block <= 0 or rows < WORTH_PACKING or cols < (WIDE if a.row == 1 else VERY_WIDE):
+    if block <= 0 or rows < WORTH_PACKING or not _is_worth_packing(a, cols, inner):
         _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel, after)
         return
     for first in range(0, rows, block):
@@ -204,6 +211,14 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
             pack_rows(panel, at, a.data, a.offset + first * a.row, a.row, last - first, inner)
             packed = Matrix(panel, at, inner, 1)
         _multiply_rows(out, start, packed, inner, b, first, last, cols, inner, panel, after)
+
+
+@kernel
+def _is_worth_packing(a, cols, inner):
+    """Whether so many columns pay for a copy of `a`, if it has the rows for it."""
+    if a.row == 1:
+        return cols >= MANY or (cols >= SOME and inner * a.col > SPREAD)
+    return cols >= VERY_WIDE
 
 
 @kernel

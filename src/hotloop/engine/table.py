@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.matmul import panel_size
+from hotloop.engine.matmul import MOST_TERMS, panel_size
 from hotloop.engine.memory import aligned_zeros, padded
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PROXIMAL, PenaltyTerm
 
@@ -250,7 +250,8 @@ def bind(
             table[k, DELTA], size = size, size + padded(capacity * operations[k].n_out, dtype)
     rows, cols = (max(widths) for widths in zip(*((o.n_in, o.n_out) for o in operations), strict=True))
     zeros, size = size, size + padded(max(rows, cols), dtype)
-    scratch = padded(panel_size(max(rows, cols, capacity), cols), dtype)
+    spread = min(capacity, MOST_TERMS) * rows
+    scratch = padded(panel_size(max(rows, cols, capacity), cols, spread), dtype)
     panels, size = size, size + n_threads * scratch
     inputs, size = size, size + padded(gathers * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
