@@ -10,12 +10,14 @@ from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
 
-__all__ = ["STRIP", "fetch", "fetch_vectors"]
+__all__ = ["FETCHED_BYTES", "STRIP", "fetch", "fetch_vectors"]
 
 STRIP = 128
 """Numbers that are fetched at once."""
 LINE = 64
 """Bytes that the memory brings at once."""
+FETCHED_BYTES = 2 * LINE
+"""What `fetch_vectors` asks for."""
 
 I32, I64, POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 READ, NEAR, DATA = I32(0), I32(2), I32(1)  # near: into the second cache, which holds several rows
@@ -46,8 +48,8 @@ if INTRINSICS:
 
     There may be fewer: nothing is read.
     """
-    fetch_vectors = _fetches(lambda dtype: 2 * LINE)
-    """The same of two lines: as many numbers as a tile of a product has columns, at most."""
+    fetch_vectors = _fetches(lambda dtype: FETCHED_BYTES)
+    """The same of `FETCHED_BYTES`: as many numbers as a tile of a product has columns, at most."""
 else:
 
     @kernel

@@ -8,7 +8,7 @@ for data of another dtype.
 import numpy as np
 
 from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.fetch import STRIP, fetch
+from hotloop.engine.fetch import FETCHED_BYTES, STRIP, fetch, fetch_vectors
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import N_IN
 from hotloop.engine.team import share
@@ -22,6 +22,13 @@ AHEAD = 512
 
 
 @kernel
+def fetch_row(data, row, width):
+    """Ask for row `row` of a flat array of rows."""
+    for k in range(row * width, (row + 1) * width, FETCHED_BYTES // data.itemsize):
+        fetch_vectors(data, k)
+
+
+@kernel
 def gather(net, block, first, last, crew):
     """Copy this thread's share of rows first:last of the block to where the network has its inputs."""
     n_in, rows = net.table[0, N_IN], block.rows
@@ -30,11 +37,8 @@ def gather(net, block, first, last, crew):
     ahead = max(AHEAD // n_in, 1)
     for i in range(lo, hi):
         start, to = rows[first + i] * n_in, net.inputs + i * n_in
-        following = rows[min(first + i + ahead, len(rows) - 1)] * n_in
-        for k in range(0, n_in, STRIP):
-            fetch(block.x, following + k)
-            end = min(k + STRIP, n_in)
-            copy(block.x[start + k : start + end], net.work[to + k : to + end])
+        fetch_row(block.x, rows[min(first + i + ahead, len(rows) - 1)], n_in)
+        copy(block.x[start : start + n_in], net.work[to : to + n_in])
 
 
 @kernel_exact
@@ -42,14 +46,13 @@ def convert_rows(source, rows, scale, out):
     """out[i] = scale · source[rows[i]], in the dtype of `out`; both (rows, features) and contiguous."""
     width, data, to = out.shape[1], source.reshape(source.size), out.reshape(out.size)
     factor = out.dtype.type(scale)
+    ahead = max(AHEAD // width, 1)
     for i in range(len(rows)):
-        start, following = rows[i] * width, rows[min(i + 1, len(rows) - 1)] * width
-        for k in range(0, width, STRIP):
-            fetch(data, following + k)
-            n = min(STRIP, width - k)
-            part, target = data[start + k : start + k + n], to[i * width + k : i * width + k + n]
-            for j in range(len(target)):
-                target[j] = out.dtype.type(part[j]) * factor
+        start = rows[i] * width
+        fetch_row(data, rows[min(i + ahead, len(rows) - 1)], width)
+        part, target = data[start : start + width], to[i * width : (i + 1) * width]
+        for j in range(len(target)):
+            target[j] = out.dtype.type(part[j]) * factor
 
 
 @kernel_exact
