@@ -5,12 +5,10 @@ transposed, in groups: one term after the other, with as many rows of `a` side b
 would share cache lines with those of other tiles, and take twice the room in the first cache.)
 """
 
-from typing import Any
-
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
 from hotloop.engine.pointwise import copy
 from hotloop.engine.square import edge_square, full_square
-from hotloop.engine.tile import PLAIN, VECTORS, edge_tile, full_tile, tile_shape
+from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import Vectors, target_shape
 
 __all__ = ["copy_columns", "pack_groups", "pack_rows", "pack_transposed"]
@@ -18,25 +16,14 @@ __all__ = ["copy_columns", "pack_groups", "pack_rows", "pack_transposed"]
 
 @kernel
 def copy_columns(out, at, out_row, source, offset, step, n_cols, terms):
-    """Copy the first `n_cols` numbers of `terms` rows of `source`, `step` apart, to rows of `out`.
-
-    A tile without terms is a copy.
-    """
-    tile_rows, tile_cols = tile_shape(out)
-    for c in range(0, n_cols, tile_cols):
-        for p in range(0, terms, tile_rows):
-            rows, cols = min(tile_rows, terms - p), min(tile_cols, n_cols - c)
-            to, origin = at + p * out_row + c, offset + p * step + c
-            if rows == tile_rows and cols == tile_cols:
-                full_tile(
-                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols,
-                    PLAIN,
-                )  # fmt: skip
-            else:
-                edge_tile(
-                    out, to, out_row, source, origin, step, source, 0, 0, 0, source, 0, 0, 0, rows, cols,
-                    PLAIN,
-                )  # fmt: skip
+    """Copy the first `n_cols` numbers, a tile's columns at most, of `terms` rows, `step` apart."""
+    _, tile_cols = tile_shape(out)
+    for p in range(terms):
+        to, origin = at + p * out_row, offset + p * step
+        if n_cols == tile_cols:
+            copy_tile_columns(out, to, source, origin)
+        else:
+            copy(source[origin : origin + n_cols], out[to : to + n_cols])
 
 
 @kernel
@@ -61,7 +48,7 @@ def pack_groups(panel, at, a, offset, step, rows, terms, group):
         for p in range(terms):
             to, origin = at + i * terms + p * group, offset + i + p * step
             if n == group:
-                copy_group(panel, to, a, origin)
+                copy_tile_rows(panel, to, a, origin)
             else:
                 copy(a[origin : origin + n], panel[to : to + n])
 
@@ -74,28 +61,32 @@ def pack_rows(panel, at, a, offset, step, rows, terms):
         copy(a[origin : origin + terms], panel[to : to + terms])
 
 
-def _plain_copy_group(out, to, source, origin):
-    """out[to:] = source[origin:], as many numbers as a tile has rows."""
-    group, _ = tile_shape(out)
-    for r in range(group):
-        out[to + r] = source[origin + r]
+def _copies(of_shape):
+    """``copy(out, to, source, origin)``: as many numbers as a tile has rows (0) or columns (1).
+
+    In vectors: of a loop LLVM makes single loads and stores, a third as fast.
+    """
+
+    def plain_copy(out, to, source, origin):
+        for k in range(tile_shape(out)[of_shape]):
+            out[to + k] = source[origin + k]
+
+    def copy_vectors(typing_context, out, to, source, origin):
+        def codegen(context, builder, signature, args):
+            item = signature.args[0].dtype
+            rows, lanes = target_shape(context, item.bitwidth // 8)
+            lanes, count = ((rows, 1), (lanes, VECTORS))[of_shape]
+            vectors = Vectors(builder, item, context.get_data_type(item), lanes, count)
+            target, start = (
+                builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
+                for kind, array, offset in zip(signature.args[::2], args[::2], args[1::2], strict=True)
+            )
+            vectors.store(vectors.load(start), target)
+            return context.get_dummy_value()
+
+        return types.void(out, types.int64, source, types.int64), codegen
+
+    return intrinsic(copy_vectors) if INTRINSICS else kernel(plain_copy)
 
 
-def _copy_group(typing_context, out, to, source, origin):
-    """The same in one vector: of the loop LLVM makes single loads and stores, a third as fast."""
-
-    def codegen(context, builder, signature, args):
-        item = signature.args[0].dtype
-        group, _ = target_shape(context, item.bitwidth // 8)
-        vectors = Vectors(builder, item, context.get_data_type(item), group, 1)
-        target, start = (
-            builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
-            for kind, array, offset in zip(signature.args[::2], args[::2], args[1::2], strict=True)
-        )
-        vectors.store(vectors.load(start), target)
-        return context.get_dummy_value()
-
-    return types.void(out, types.int64, source, types.int64), codegen
-
-
-copy_group: Any = intrinsic(_copy_group) if INTRINSICS else kernel(_plain_copy_group)
+copy_tile_rows, copy_tile_columns = _copies(0), _copies(1)
