@@ -429,3 +429,21 @@ def test_loops_use_the_widest_vectors():
     fresh._cache = numba.core.caching.NullCache()  # what comes from a cache cannot be looked at
     fresh(np.ones(3, np.float32))
     assert "zmm" in next(iter(fresh.inspect_asm().values()))
+
+
+def test_flags_that_are_kept_are_those_of_numba():
+    """What is kept is given up as soon as an option is set, by whatever way."""
+    plain, kept = parts.compiler.Flags(), parts._Flags()
+    for change in (
+        lambda flags: None,
+        lambda flags: setattr(flags, "release_gil", True),
+        lambda flags: setattr(flags, "error_model", "numpy"),
+        lambda flags: flags.inherit_if_not_set("nrt", default=True),
+        lambda flags: flags.discard("release_gil"),
+    ):
+        before = kept.copy()
+        change(plain), change(kept)
+        assert kept.values() == plain.values()
+        assert (kept == plain, plain == kept, hash(kept)) == (True, True, hash(plain))
+        assert (kept == before) == (plain.values() == before.values())
+        assert type(kept.copy()) is parts._Flags

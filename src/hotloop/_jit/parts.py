@@ -106,13 +106,43 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
         super().add_ir_module(ir_module)
 
 
+class _Flags(compiler.Flags):  # type: ignore[misc]
+    """Numba's, which compares them with others for each function that it looks up, and asks for all of its
+    options each time: a tenth of a compilation. Here they are kept until one is set.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self.__dict__.clear()
+
+    def discard(self, name: str) -> None:
+        """Back to the default."""
+        super().discard(name)
+        self.__dict__.clear()
+
+    def values(self) -> dict[str, Any]:
+        """All options."""
+        if "_kept" not in self.__dict__:
+            self.__dict__["_kept"] = super().values()
+        found: dict[str, Any] = self.__dict__["_kept"]
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+    def __hash__(self) -> int:
+        if "_hash" not in self.__dict__:
+            self.__dict__["_hash"] = super().__hash__()
+        return int(self.__dict__["_hash"])
+
+
 class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
     """Compiles what Python calls."""
 
     kind: type[_Library] = _Library
 
     def _compile_core(self, args: Any, return_type: Any) -> Any:
-        flags = compiler.Flags()
+        flags = _Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
         context = self.targetdescr.target_context
         library = self.kind(context.codegen(), self.py_func.__qualname__)
