@@ -20,6 +20,7 @@ compiled_only = pytest.mark.skipif(not COMPILED, reason="with the JIT off nothin
 # Trains, evaluates and predicts in other ways than the warm-up, and says what that compiled.
 PROGRAM = """
 import json
+import sys
 import numpy as np
 import hotloop as hl
 from hotloop._jit import TALLY, cache_folder
@@ -34,7 +35,10 @@ for optimizer, loss, targets in ((hl.AdamW(), "softmax_cross_entropy", y), (hl.S
     trainer.evaluate(X, targets)
     model.predict(X), model.predict(X[:1].astype(np.float32)), model.predict(X.tolist(), n_threads=2)
     model.predictor()(np.zeros((1, 4), np.float32))
-print(json.dumps({"compiled": TALLY.compiled, "loaded": TALLY.loaded, "folder": str(cache_folder())}))
+print(json.dumps({
+    "compiled": TALLY.compiled, "loaded": TALLY.loaded, "folder": str(cache_folder()),
+    "scipy": "scipy.linalg" in sys.modules,
+}))
 """
 
 
@@ -62,6 +66,7 @@ class TestWarmup:
         assert (found["compiled"], said) == (0, "")
         assert found["loaded"] > 3
         assert found["folder"].startswith(str(cache))
+        assert not found["scipy"], "what numba compiles with was imported, which takes longer than the fit"
 
     def test_it_says_what_it_did(self, warm):
         cache, out, said = warm
