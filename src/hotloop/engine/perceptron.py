@@ -73,8 +73,6 @@ def epoch(mistakes, weights, drift, pocket, state, samples, labels, steps, order
     for k in range(len(order)):
         i = order[k]
         upcoming = order[k + AHEAD] if k + AHEAD < len(order) else NONE
-        if upcoming == i + AHEAD:
-            upcoming = NONE  # the processor foresees that itself
         if steps[i] != 0:
             for m in active:
                 mistakes[m] += visit(
