@@ -347,7 +347,7 @@ class TimeBudget(Callback):
     Parameters
     ----------
     seconds : float
-        Of the fit, without compilation, above 0; it ends some hundredths of a second later, up to half a
+        Of the fit, without compilation, above 0; it ends about a tenth of a second later, up to half a
         second where there are millions of weights.
 
     Raises

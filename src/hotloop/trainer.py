@@ -330,7 +330,7 @@ class Trainer:
     def stop(self, reason: str, *, now: bool = False) -> None:
         """End training after the running epoch; `reason` becomes ``history.stopped_by``.
 
-        With ``now=True`` after the running block of steps, some hundredths of a second, up to half a
+        With ``now=True`` after the running block of steps, about a tenth of a second, up to half a
         second where there are millions of weights: the epoch then has no entry in the history.
         """
         self._stop_reason = reason
