@@ -440,6 +440,7 @@ def test_flags_that_are_kept_are_those_of_numba():
         lambda flags: setattr(flags, "error_model", "numpy"),
         lambda flags: flags.inherit_if_not_set("nrt", default=True),
         lambda flags: flags.discard("release_gil"),
+        lambda flags: delattr(flags, "error_model"),
     ):
         before = kept.copy()
         change(plain), change(kept)

@@ -6,9 +6,10 @@ import pytest
 import hotloop as hl
 from helpers import classes, net
 from hotloop._jit import COMPILED
+from hotloop.engine.loop import SUMS
 from hotloop.engine.team import Team
 from hotloop.errors import DivergenceError
-from hotloop.session import ASKED_EVERY, FIRST_ASKED, WORTH_A_THREAD, Threads
+from hotloop.session import ASKED_EVERY, FIRST_ASKED, WORTH_A_THREAD, Session, Threads
 from hotloop.stepper import Stepper
 
 pytestmark = pytest.mark.kernels
@@ -99,6 +100,30 @@ def test_short_fits_learn_what_a_long_one_does(monkeypatch):
     trainer.batch_size = 30
     trainer.fit(X, y, epochs=1)
     assert seen[-1] == 2, "other work"
+
+
+def test_a_fit_begins_at_the_pace_of_the_one_before(monkeypatch):
+    """Whether steps are quicker or slower than was guessed; a block that diverges tells nothing of them."""
+    step_seconds, blocks, took = [0.0], [], Session.took
+
+    def noted(session, team, seconds, steps):
+        blocks.append(steps)
+        took(session, team, step_seconds[0] * steps, steps)
+
+    monkeypatch.setattr(Session, "took", noted)
+    X, y = classes(n=600)
+    trainer = hl.Trainer(net(X.shape[1], 5, 3), loss="softmax_cross_entropy", batch_size=1)
+    for seconds, expected in ((1e-3, 100), (1e-5, 600), (1e-2, 10), (10.0, 1)):
+        step_seconds[0], trainer._threads = seconds, None
+        trainer.fit(X, y, epochs=1)
+        blocks.clear()
+        trainer.fit(X, y, epochs=1)
+        assert abs(blocks[0] - expected) <= 1, seconds
+    monkeypatch.setattr(trainer.stepper, "train", lambda *_: (np.zeros((1, SUMS)), 0))
+    blocks.clear()
+    with pytest.raises(DivergenceError):
+        trainer.fit(X, y, epochs=1)
+    assert not blocks
 
 
 EPOCHS = 7

@@ -3,7 +3,7 @@
 ================================  ====================================================================
 float64 alone                     nothing of ours: an epoch takes what reading the data takes
 float32 too                       `visit` in `engine/perceptron.py`: is it still inlined, does `dot` vectorise
-shuffled alone                    `engine/fetch.py`, and `AHEAD` in `engine/perceptron.py`
+shuffled most                     `engine/fetch.py`, and `AHEAD` in `engine/perceptron.py`
 SeedEnsemble, two jobs alone      what Python does between blocks, with its lock: `trainer.py`
 ten classes, not two              the separators learn side by side no more: `epoch`
 ================================  ====================================================================

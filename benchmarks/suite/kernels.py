@@ -18,7 +18,7 @@ PEAK_TERMS = 128
 def scratch(out, b):
     """What `repeat_multiply` needs beside its operands: a row of zeros to start from, and a panel."""
     zeros = np.zeros(out.shape[1], out.dtype)
-    return zeros, aligned_zeros(panel_size(len(b), out.shape[1]), out.dtype)
+    return zeros, aligned_zeros(panel_size(len(b), out.shape[1], len(b) * len(out)), out.dtype)
 
 
 def repeat_multiply(times, out, a, b, zeros, panel):

@@ -6,6 +6,7 @@ Which loop a parameter is about, in `engine/matmul.py` unless said:
 64 … 512, forward or gradient         `full_tile` in `engine/tile.py`
 backward only                         `pack_transposed` in `engine/packing.py`, on `full_square`
 1024, 2048, not 512                   `WIDE` and `VERY_WIDE`: what is packed; passes of `MOST_TERMS`
+gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups` in `engine/packing.py`
 1 or 2 units                          `_few_by_rows` in forward, `_few_by_terms` in the gradient
 10 units                              `narrow_tile`, and in backward sums of so few terms
 8 inputs                              `edge_tile`, and in forward sums of so few terms

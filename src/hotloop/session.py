@@ -106,8 +106,9 @@ class Session:
         self._most_steps = max(1, min(self.steps_per_epoch * min(epochs, EPOCHS), most))
         self._seconds = BLOCK_SECONDS * min(max(kept_bytes / KEPT_BYTES, 1), LONGEST)
         self._steps_to_ask = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
-        of_fit_before = int(min(self._seconds / threads.seconds, self._most_steps))
-        self._steps = max(self._steps_to_ask, of_fit_before)
+        self._steps = self._steps_to_ask
+        if math.isfinite(threads.seconds):
+            self._steps = self._steps_that_take(threads.seconds)
         self._threads = threads
         self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
 
@@ -134,5 +135,8 @@ class Session:
         self._threads.took(team.n_threads, seconds / steps)
         if was_asking:
             return
-        wanted = self._seconds * steps / max(seconds, 1e-9)
-        self._steps = max(1, min(int(wanted), 4 * self._steps, self._most_steps))
+        self._steps = min(self._steps_that_take(seconds / steps), 4 * self._steps)
+
+    def _steps_that_take(self, seconds: float) -> int:
+        """How many steps of so many seconds each make a block."""
+        return max(1, min(int(self._seconds / max(seconds, 1e-9)), self._most_steps))

@@ -550,7 +550,8 @@ class Trainer:
         """Train on a block; the sums of its steps, and the first whose loss is not finite."""
         team, started = session.team_of_next_block(), time.perf_counter()
         sums, failed = self.stepper.train(session.net, block, n_steps, session.batch_size, team)
-        session.took(team, time.perf_counter() - started, n_steps)
+        if failed is None:
+            session.took(team, time.perf_counter() - started, n_steps)
         return sums, failed
 
     def _divergence(self, epochs: int, step: int) -> DivergenceError:

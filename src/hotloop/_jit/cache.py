@@ -171,11 +171,13 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function for `sig`, or None if it is not there or cannot be read."""
+        found = None
         try:
             # Numba's own way begins with all that it knows to compile, and with SciPy: a third of the time
             # of a small training. Code from the cache needs the symbols of the runtime alone.
             rtsys.initialize(target_context)
-            found = self._load_overload(sig, target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
         except Exception:  # truncated, overwritten, from elsewhere: unpickling may raise anything
             found = None
             with contextlib.suppress(Exception):

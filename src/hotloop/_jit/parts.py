@@ -115,6 +115,10 @@ class _Flags(compiler.Flags):  # type: ignore[misc]
         super().__setattr__(name, value)
         self.__dict__.clear()
 
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.__dict__.clear()
+
     def discard(self, name: str) -> None:
         """Back to the default."""
         super().discard(name)

@@ -1,7 +1,7 @@
 """Ask the memory for numbers before they are needed.
 
-The processor foresees only what follows in memory. Where rows come in a random order, each would be
-waited for.
+The processor foresees only what follows in memory, and then not as fast as memory is. Where rows come in a
+random order, each would be waited for.
 """
 
 from typing import Any

@@ -199,7 +199,7 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
     tile_rows, tile_cols = tile_shape(out.data)
     at = inner * tile_cols
     block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
-    if block <= 0 or rows < WORTH_PACKING or not _is_worth_packing(a, cols, inner):
+    if block < WORTH_PACKING or rows < WORTH_PACKING or not _is_worth_packing(a, cols, inner):
         _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel, after)
         return
     for first in range(0, rows, block):
@@ -240,7 +240,7 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
         if b.col != 1:
             pack_transposed(panel, b.data, b.offset + j * b.col, b.col, n_cols, inner, tile_cols)
         elif wide:
-            copy_columns(panel, 0, tile_cols, b.data, b.offset + j, b.row, n_cols, inner)
+            copy_columns(panel, b.data, b.offset + j, b.row, n_cols, inner)
         else:
             source, offset, step = b.data, b.offset + j, b.row
         for i in range(first, last, tile_rows):

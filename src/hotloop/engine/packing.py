@@ -15,15 +15,15 @@ __all__ = ["copy_columns", "pack_groups", "pack_rows", "pack_transposed"]
 
 
 @kernel
-def copy_columns(out, at, out_row, source, offset, step, n_cols, terms):
-    """Copy the first `n_cols` numbers, a tile's columns at most, of `terms` rows, `step` apart."""
-    _, tile_cols = tile_shape(out)
+def copy_columns(panel, b, offset, step, n_cols, terms):
+    """A panel of `b`, whose rows are `step` apart: `n_cols` columns, those of a tile at most."""
+    _, tile_cols = tile_shape(panel)
     for p in range(terms):
-        to, origin = at + p * out_row, offset + p * step
+        to, origin = p * tile_cols, offset + p * step
         if n_cols == tile_cols:
-            copy_tile_columns(out, to, source, origin)
+            copy_tile_columns(panel, to, b, origin)
         else:
-            copy(source[origin : origin + n_cols], out[to : to + n_cols])
+            copy(b[origin : origin + n_cols], panel[to : to + n_cols])
 
 
 @kernel

@@ -71,9 +71,8 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
-    "narrow" tile is an edge tile of one vector: its sums are just as many as need not wait for each other,
-    and with twice as many rows the processor would have no registers left to address them. A "row" tile is
-    one of one row, and wider.
+    "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
+    processor would have no registers left to address them.) A "row" tile is one of one row, and wider.
     """
     out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols, after = args
     out_type, start_type, a_type, b_type = array_types
