@@ -173,13 +173,8 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
         """The compiled function for `sig`, or None if it is not there or cannot be read."""
         found = None
         try:
-            # Numba's own way begins with all that it knows to compile, and with SciPy: a third of the time
-            # of a small training. Code from the cache needs the symbols of the runtime alone.
-            rtsys.initialize(target_context)
-            with self._guard_against_spurious_io_errors():
-                found = self._load_overload(sig, target_context)
+            found = self._load(sig, target_context)
         except Exception:  # truncated, overwritten, from elsewhere: unpickling may raise anything
-            found = None
             with contextlib.suppress(Exception):
                 self.flush()
         if found is None:
@@ -188,6 +183,19 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
         else:
             TALLY.loaded += 1
         return found
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
+        """Numba's `load_overload` without its beginning: all that numba knows to compile, and SciPy.
+
+        That takes a third of the time of a small training, and code from the cache needs the symbols of the
+        runtime alone.
+        """
+        if not hasattr(self, "_load_overload"):  # numba has changed within
+            return super().load_overload(sig, target_context)
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+        return None  # such an error was passed over
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled function if the disk allows it."""

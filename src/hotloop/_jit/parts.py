@@ -108,21 +108,8 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
 
 class _Flags(compiler.Flags):  # type: ignore[misc]
     """Numba's, which compares them with others for each function that it looks up, and asks for all of its
-    options each time: a tenth of a compilation. Here they are kept until one is set.
+    options each time: a tenth of a compilation. Here what they are is kept until one is set.
     """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        self.__dict__.clear()
-
-    def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
-        self.__dict__.clear()
-
-    def discard(self, name: str) -> None:
-        """Back to the default."""
-        super().discard(name)
-        self.__dict__.clear()
 
     def values(self) -> dict[str, Any]:
         """All options."""
@@ -131,13 +118,18 @@ class _Flags(compiler.Flags):  # type: ignore[misc]
         found: dict[str, Any] = self.__dict__["_kept"]
         return found
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or super().__eq__(other)
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self.__dict__.pop("_kept", None)
 
-    def __hash__(self) -> int:
-        if "_hash" not in self.__dict__:
-            self.__dict__["_hash"] = super().__hash__()
-        return int(self.__dict__["_hash"])
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.__dict__.pop("_kept", None)
+
+    def discard(self, name: str) -> None:
+        """Back to the default."""
+        super().discard(name)
+        self.__dict__.pop("_kept", None)
 
 
 class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]

@@ -64,7 +64,7 @@ class Matrix(NamedTuple):
     col: int
 
 
-def panel_size(terms: int, cols: int, spread: int = 0) -> int:
+def panel_size(terms: int, cols: int, spread: int) -> int:
     """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `SPREAD`."""
     terms = min(terms, MOST_TERMS)
     packs = cols >= MANY or (cols >= SOME and spread > SPREAD)
