@@ -35,30 +35,36 @@ def _address_of(kernel: Any, kinds: tuple[Any, ...]) -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
-def _call(typing_context, address, arguments):
-    """The intrinsic `call`: the kernel at `address`, which returns nothing, with these arguments."""
-    if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in arguments.types):
-        return None  # the callee was compiled for contiguous arrays
+def _making(result: Any) -> Any:
+    """The intrinsic: the kernel at `address`, which returns a `result`, with these arguments."""
 
-    def codegen(context, builder, signature, values):
-        kinds = [types.unliteral(kind) for kind in arguments.types]
-        convention = context.call_conv
-        pointer = convention.get_function_type(types.none, kinds).as_pointer()
-        function = builder.inttoptr(values[0], pointer)
-        parts = [
-            context.cast(builder, builder.extract_value(values[1], k), have, want)
-            for k, (have, want) in enumerate(zip(arguments.types, kinds, strict=True))
-        ]
-        convention.call_function(builder, function, types.none, kinds, parts)
-        return context.get_dummy_value()
+    def made(typing_context, address, arguments):
+        if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in arguments.types):
+            return None  # the callee was compiled for contiguous arrays
 
-    return signature(types.none, types.int64, arguments), codegen
+        def codegen(context, builder, signature, values):
+            kinds = [types.unliteral(kind) for kind in arguments.types]
+            convention = context.call_conv
+            pointer = convention.get_function_type(result, kinds).as_pointer()
+            function = builder.inttoptr(values[0], pointer)
+            parts = [
+                context.cast(builder, builder.extract_value(values[1], k), have, want)
+                for k, (have, want) in enumerate(zip(arguments.types, kinds, strict=True))
+            ]
+            _, found = convention.call_function(builder, function, result, kinds, parts)
+            return context.get_dummy_value() if result == types.none else found
+
+        return signature(result, types.int64, arguments), codegen
+
+    return intrinsic(made)
 
 
 if COMPILED:
-    call = intrinsic(_call)
+    call, asked = _making(types.none), _making(types.boolean)
 else:
 
     def call(address: int, arguments: tuple[Any, ...]) -> Any:
         """Call the kernel at `address`."""
         return _PLAIN[address](*arguments)
+
+    asked = call

@@ -126,9 +126,9 @@ def add_products(net, tangent, x, still, n, out, crew, panel):
             # R (xᵀ δ) = xᵀ R δ + (R x)ᵀ δ
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
             at = row[WEIGHT] + lo * n_out
-            kernel_gradient(tangent, net.zeros, row, source, before, n, lo, hi, out, at, True, panel)
+            kernel_gradient(net, tangent, k, source, before, n, lo, hi, out, at, True, panel)
             if k > net.first:
-                kernel_gradient(net.work, net.zeros, row, tangent, before, n, lo, hi, out, at, True, panel)
+                kernel_gradient(net, net.work, k, tangent, before, n, lo, hi, out, at, True, panel)
 
 
 @kernel

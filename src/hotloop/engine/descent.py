@@ -9,7 +9,8 @@ import numpy as np
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
 from hotloop.engine.address import NOWHERE, call
-from hotloop.engine.matmul import Matrix, add_terms, multiply
+from hotloop.engine.matmul import Matrix, add_terms
+from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BATCH_NORM,
     BIAS,
@@ -63,14 +64,17 @@ COMPUTE, APPLY, BOTH = 0, 1, 2
 
 
 @kernel
-def kernel_gradient(work, zeros, row, source, offset, n, lo, hi, grad, at, accumulate, panel):
-    """∂L/∂W of rows lo:hi of a dense kernel, to grad[at:]: xᵀ δ, summed over the `n` rows of the batch."""
-    n_in, n_out = row[N_IN], row[N_OUT]
+def kernel_gradient(net, work, k, source, offset, n, lo, hi, grad, at, accumulate, panel):
+    """∂L/∂W of rows lo:hi of dense row k's kernel, to grad[at:]: xᵀ δ, a sum over the `n` rows of a batch.
+
+    `work` is where δ is.
+    """
+    n_in, n_out = net.table[k, N_IN], net.table[k, N_OUT]
     out = Matrix(grad, at, n_out, 1)
-    start = out if accumulate else Matrix(work, zeros, 0, 1)
+    start = out if accumulate else Matrix(net.work, net.zeros, 0, 1)
     transposed = Matrix(source, offset + lo, 1, n_in)
-    delta = Matrix(work, row[DELTA], n_out, 1)
-    multiply(out, start, transposed, delta, hi - lo, n_out, n, panel, PLAIN)
+    delta = Matrix(work, net.table[k, DELTA], n_out, 1)
+    multiply_layer(net, k, out, start, transposed, delta, hi - lo, n_out, n, panel, PLAIN)
 
 
 @kernel
@@ -115,7 +119,7 @@ def add_gradient(net, x, n, grad, accumulate, crew, panel):
         if row[OP] == DENSE:
             lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
             at = row[WEIGHT] + lo * row[N_OUT]
-            kernel_gradient(net.work, net.zeros, row, source, offset, n, lo, hi, grad, at, accumulate, panel)
+            kernel_gradient(net, net.work, k, source, offset, n, lo, hi, grad, at, accumulate, panel)
         lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
         vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, accumulate)
         source, offset = net.work, row[VALUE]
@@ -178,9 +182,7 @@ def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel
                 # One chunk after the other in the same place, unless all of them are needed.
                 at = where + lo * n_out if phase == BOTH and not added else start
                 if phase != APPLY and not added:
-                    kernel_gradient(
-                        net.work, net.zeros, row, source, offset, n, first, last, grad, at, False, panel
-                    )
+                    kernel_gradient(net, net.work, k, source, offset, n, first, last, grad, at, False, panel)
                 if phase != APPLY and row[PENALTY] != NONE:
                     add_penalty(net, k, strength, theta, grad, at, first, last)
                 if phase == COMPUTE and update.needs_norm:

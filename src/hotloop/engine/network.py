@@ -10,6 +10,7 @@ from hotloop._jit import kernel
 from hotloop.activations import COMMON, RELU, activate, activate_backward
 from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.matmul import FEW, Matrix, multiply
+from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BACKWARD,
     BIAS,
@@ -55,12 +56,9 @@ def forward(net, theta, x, n, mode, crew, panel):
             out = Matrix(net.work, value + lo * n_out, n_out, 1)
             inputs = Matrix(source, offset + lo * n_in, n_in, 1)
             w = Matrix(theta, row[WEIGHT], n_out, 1)
-            if row[BIAS] == NONE:
-                multiply(
-                    out, Matrix(net.work, net.zeros, 0, 1), inputs, w, hi - lo, n_out, n_in, panel, after
-                )
-            else:
-                multiply(out, Matrix(theta, row[BIAS], 0, 1), inputs, w, hi - lo, n_out, n_in, panel, after)
+            biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+            start = Matrix(biases, bias, 0, 1)
+            multiply_layer(net, k, out, start, inputs, w, hi - lo, n_out, n_in, panel, after)
         elif op == ELEMENTWISE and row[CODE] in COMMON:
             z = source[offset + lo * n_in : offset + hi * n_in]
             activate(row[CODE], z, net.work[row[VALUE] + lo * n_out : row[VALUE] + hi * n_out])

@@ -28,6 +28,7 @@ from hotloop.engine.normalisation import (
     sum_columns,
 )
 from hotloop.engine.pointwise import divide, drop, standardize
+from hotloop.engine.sparse import link_sparse
 from hotloop.engine.table import (
     ACTIVATE,
     ACTIVATE_BACKWARD,
@@ -74,6 +75,7 @@ def link(net: Net) -> Net:
         net.calls[BACKWARD] = address_of(other_backward if whole else rarer_backward, arguments)
     if net.limited:
         net.calls[LIMITS] = address_of(keep_limits, (net, numbers, crew))
+    link_sparse(net)
     return net
 
 

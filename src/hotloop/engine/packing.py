@@ -11,7 +11,7 @@ from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import Vectors, target_shape
 
-__all__ = ["copy_columns", "pack_groups", "pack_rows", "pack_transposed"]
+__all__ = ["copy_columns", "copy_tile_columns", "pack_groups", "pack_rows", "pack_transposed"]
 
 
 @kernel

@@ -80,9 +80,9 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop (`engine.operations`, `engine.single`).
-FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS, SINGLE_FORWARD, SINGLE_STEP = range(7)
-CALLS = 7
+# Which kernel beside those of the loop (`engine.operations`, `engine.single`, `engine.sparse`).
+FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS, SINGLE_FORWARD, SINGLE_STEP, SPARSE = range(8)
+CALLS = 8
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""

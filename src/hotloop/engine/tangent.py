@@ -20,6 +20,7 @@ from hotloop.engine.matmul import Matrix, multiply
 from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.network import backward_row
 from hotloop.engine.operations_tangent import other_tangent_backward, other_tangent_forward
+from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     ACTIVATE_BACKWARD,
     BIAS,
@@ -139,10 +140,9 @@ def dense_tangent(net, k, tangent, theta, v, source, moved, before, lo, hi, pane
     out = Matrix(tangent, row[VALUE] + lo * n_out, n_out, 1)
     inputs = Matrix(source, before + lo * n_in, n_in, 1)
     dw = Matrix(v, row[WEIGHT], n_out, 1)
-    if row[BIAS] == NONE:
-        multiply(out, Matrix(net.work, net.zeros, 0, 1), inputs, dw, hi - lo, n_out, n_in, panel, PLAIN)
-    else:
-        multiply(out, Matrix(v, row[BIAS], 0, 1), inputs, dw, hi - lo, n_out, n_in, panel, PLAIN)
+    biases, bias = (v, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+    start = Matrix(biases, bias, 0, 1)
+    multiply_layer(net, k, out, start, inputs, dw, hi - lo, n_out, n_in, panel, PLAIN)
     if k > net.first:
         d_inputs = Matrix(moved, before + lo * n_in, n_in, 1)
         multiply(out, out, d_inputs, Matrix(theta, row[WEIGHT], n_out, 1), hi - lo, n_out, n_in, panel, PLAIN)

@@ -22,6 +22,7 @@ __all__ = [
     "VECTORS",
     "edge_tile",
     "full_tile",
+    "listed_tile",
     "narrow_tile",
     "row_tile",
     "tile_shape",
@@ -53,6 +54,19 @@ def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row
             out[at] = finished(total, out, at, after)
 
 
+def plain_listed_tile(
+    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols, after, places, first
+):
+    """`plain_tile` over the terms places[first : first + inner]."""
+    for i in range(rows):
+        for j in range(cols):
+            total = start[s + i * s_row + j]
+            for p in places[first : first + inner]:
+                total += a[a0 + i * a_row + p * a_col] * b[b0 + p * b_row + j]
+            at = o + i * o_row + j
+            out[at] = finished(total, out, at, after)
+
+
 @kernel
 def finished(total, out, at, after):
     """What becomes of a sum that goes to out[at].
@@ -72,10 +86,12 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
     A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
     "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
-    processor would have no registers left to address them.) A "row" tile is one of one row, and wider.
+    processor would have no registers left to address them.) A "row" tile is one of one row, and wider. A
+    "listed" tile is an edge tile that takes its terms from a list.
     """
-    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, n_rows, n_cols, after = args
-    out_type, start_type, a_type, b_type = array_types
+    (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
+     n_rows, n_cols, after, *listed) = args  # fmt: skip
+    out_type, start_type, a_type, b_type, *list_type = array_types
     item = out_type.dtype
     rows, lanes = target_shape(context, item.bitwidth // 8)
     rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows, 1)}.get(kind, (rows, VECTORS))
@@ -91,15 +107,18 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
 
     last = builder.sub(n_rows, I64(1))
     index = [I64(r) for r in range(rows)]
-    if kind in ("edge", "narrow"):
+    if kind in ("edge", "narrow", "listed"):
         index = [builder.select(builder.icmp_signed("<", last, r), last, r) for r in index]
     out_rows = row_pointers(out_type, out, o, o_row)
     a_rows = [_opaque(builder, base) for base in row_pointers(a_type, a, a0, a_row)]
     first = [vectors.load(base) for base in row_pointers(start_type, start, s, s_row)]
     b_base = pointer(b_type, b, b0)
+    places = pointer(*list_type, *listed) if listed else None
 
     def term(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
         """Add a[:, p] b[p, :]."""
+        if places is not None:
+            p = builder.zext(builder.load(builder.gep(places, [p])), I64)
         b_row_p = vectors.load(builder.gep(b_base, [builder.mul(p, b_row)]))
         step = builder.mul(p, a_col)
         return [
@@ -173,18 +192,26 @@ def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> li
 
 
 def _make_tile(kind: str) -> Any:
-    def tile(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
-             rows, cols, after):  # fmt: skip
-        n = types.int64
-        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n)
+    n = types.int64
 
+    def written(signature, *array_types):
         def codegen(context, builder, signature, args):
-            _write_tile(context, builder, (out, start, a, b), args, kind)
+            _write_tile(context, builder, array_types, args, kind)
             return context.get_dummy_value()
 
         return signature, codegen
 
-    return intrinsic(tile)
+    def tile(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
+             rows, cols, after):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n)
+        return written(signature, out, start, a, b)
+
+    def tile_of_listed(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row,
+                       inner, rows, cols, after, places, first):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n, places, n)
+        return written(signature, out, start, a, b, places)
+
+    return intrinsic(tile_of_listed if kind == "listed" else tile)
 
 
 def _plain_shape(array):
@@ -204,8 +231,9 @@ def _tile_shape(typing_context, array):
 
 if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
-    narrow_tile, row_tile = _make_tile("narrow"), _make_tile("row")
+    narrow_tile, row_tile, listed_tile = _make_tile("narrow"), _make_tile("row"), _make_tile("listed")
     tile_shape = intrinsic(_tile_shape)
 else:
     full_tile = edge_tile = narrow_tile = row_tile = kernel(plain_tile)
+    listed_tile = kernel(plain_listed_tile)
     tile_shape = kernel(_plain_shape)
