@@ -21,20 +21,21 @@ Train = Callable[[int, int], None]
 
 
 class Case(NamedTuple):
-    """Widths, from inputs to classes, rows of a minibatch, and "adam" or "sgd"."""
+    """Widths, from inputs to classes, rows of a minibatch, "adam" or "sgd", and whether on MNIST's images."""
 
     widths: tuple[int, ...]
     batch: int
     optimizer: str = "adam"
+    images: bool = False
 
     def __str__(self) -> str:
-        name = f"{'-'.join(map(str, self.widths))} @ {self.batch}"
-        return name if self.optimizer == "adam" else f"{name}, {self.optimizer.upper()}"
+        optimizer = "" if self.optimizer == "adam" else f", {self.optimizer.upper()}"
+        return f"{'-'.join(map(str, self.widths))} @ {self.batch}{optimizer}{', MNIST' * self.images}"
 
     @property
     def flop(self) -> int:
         """Multiplications and additions in the products of a step: forward, gradient, and backward from the
-        second layer on. Activations, loss and optimizer come on top, and do not count.
+        second layer on, of zeros too. Activations, loss and optimizer come on top, and do not count.
         """
         weights = [n_in * n_out for n_in, n_out in pairwise(self.widths)]
         return 2 * self.batch * (3 * sum(weights) - weights[0])

@@ -1,12 +1,13 @@
 """hotloop beside PyTorch, JAX and scikit-learn, in turn in one run.
 
-Training only: float32, softmax cross-entropy, ReLU between dense layers, rows shuffled anew in each
-epoch, standard-normal features and random labels in memory. A timed call is four epochs, shuffling and
-gathering of rows included, after a warm-up. In each round every contestant has one call, in turn, so
-that a slower phase of the machine meets all of them; a contestant's figure is its fastest call (the
-minimum over the rounds), as µs a step, since others can only add time. Beside it stands how much slower
-its median call is: how noisy the machine was. The last column is the limit: what share of the processor's
-multiply-adds (`peak` in `suite/kernels.py`) the products of a step make use of.
+Training only: float32, softmax cross-entropy, ReLU between dense layers, rows shuffled anew in each epoch,
+in memory: standard-normal features and random labels, or, where it says so, MNIST's images, of whose pixels
+four in five are 0 (left out where the files are not at hand, see `hotloop.data.load_mnist`). A timed call
+is four epochs, shuffling and gathering of rows included, after a warm-up. In each round every contestant
+has one call, in turn, so that a slower phase of the machine meets all of them; a contestant's figure is its
+fastest call (the minimum over the rounds), as µs a step, since others can only add time. Beside it stands
+how much slower its median call is: how noisy the machine was. The last column is the limit: what share of
+the processor's multiply-adds (`peak` in `suite/kernels.py`) the products of a step make use of.
 
     python benchmarks/peers.py                                    # the small cases, one thread
     python benchmarks/peers.py --all --threads 1 2 --markdown table.md --picture peers.png
@@ -27,7 +28,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from contestants import PEERS, Case, installed
+from hotloop.data import load_mnist
+from hotloop.errors import NotFoundError
 from report import Results, machine, picture, table, threads_in_words
 from suite.kernels import peak
 from turns import Contestant, take_turns
@@ -46,6 +51,11 @@ LARGER_CASES = [
     Case((784, 512, 512, 10), 256),
     Case((1024, 2048, 2048, 10), 256),
 ]
+IMAGE_CASES = [
+    case._replace(images=True)
+    for case in CASES + LARGER_CASES
+    if case.widths[0] == 784 and case.optimizer == "adam"
+]
 QUICK_CASES = [CASES[0], CASES[4]]
 
 EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 0.06, 0.01
@@ -60,7 +70,9 @@ def free_processors() -> float:
 
 def cases_of(options: argparse.Namespace) -> list[Case]:
     """Those that the command line asks for."""
-    return QUICK_CASES if options.quick else CASES + (LARGER_CASES if options.all else [])
+    if not options.all:
+        return QUICK_CASES if options.quick else CASES
+    return CASES + LARGER_CASES + (IMAGE_CASES if options.images else [])
 
 
 def measure(names: list[str], threads: int, options: argparse.Namespace) -> Results:
@@ -69,7 +81,7 @@ def measure(names: list[str], threads: int, options: argparse.Namespace) -> Resu
     epoch_seconds = QUICK_EPOCH_SECONDS if options.quick else EPOCH_SECONDS
     results = {}
     with contextlib.ExitStack() as stack:
-        contestants = [stack.enter_context(Contestant(name, threads)) for name in names]
+        contestants = [stack.enter_context(Contestant(name, threads, options.images)) for name in names]
         for case in cases_of(options):
             print(f"{case}, {threads_in_words(threads)} ...", file=sys.stderr, flush=True)
             results[str(case)] = take_turns(contestants, case, rounds, options.seconds, epoch_seconds)
@@ -119,6 +131,17 @@ def present(wanted: list[str]) -> list[str]:
     return names
 
 
+def write_mnist(path: Path) -> str:
+    """MNIST's training images, for all contestants; where they are, or nothing if they are not at hand."""
+    try:
+        (X, y), _ = load_mnist()
+    except NotFoundError:
+        print("left out: MNIST, whose files are not at hand", file=sys.stderr)
+        return ""
+    np.savez(path, X=X, y=y)
+    return str(path)
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -166,7 +189,9 @@ def main() -> None:
     if free_processors() < max(options.threads) - 0.2:
         print("the machine is busy: do not quote these figures, least of all with threads", file=sys.stderr)
     if not options.startup:
-        compare(names, about, options)
+        with tempfile.TemporaryDirectory() as folder:
+            options.images = write_mnist(Path(folder) / "mnist.npz") if options.all else ""
+            compare(names, about, options)
         return
     text = "\n".join([f"{about}\n", *(f"{name}: {seconds:.2f} s" for name, seconds in startup().items())])
     print(text)

@@ -38,12 +38,12 @@ def thread_settings(threads: int) -> dict[str, str]:
 
 
 class Contestant:
-    """One library's process, for as long as the context lasts."""
+    """One library's process, for as long as the context lasts; `images` is the file that has MNIST."""
 
-    def __init__(self, name: str, threads: int):
+    def __init__(self, name: str, threads: int, images: str = ""):
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, __file__, name, str(threads)],
+            [sys.executable, __file__, name, str(threads), images],
             env={**os.environ, **thread_settings(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -95,8 +95,12 @@ def take_turns(
     return found
 
 
-def random_data(case: Case) -> tuple[np.ndarray, np.ndarray]:
+def data_for(case: Case, images: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, inputs), float32, and labels (n,), n a multiple of the batch and within `DATA_BYTES`."""
+    if case.images:
+        with np.load(images) as data:
+            n = len(data["y"]) // case.batch * case.batch
+            return data["X"][:n] / np.float32(255), data["y"][:n]
     rng = np.random.default_rng(0)
     steps = max(1, min(100_000, DATA_BYTES // (4 * case.widths[0] * case.batch)))
     X = rng.standard_normal((steps * case.batch, case.widths[0]), np.float32)
@@ -122,15 +126,15 @@ def limit_processors(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def serve(name: str, threads: int) -> None:
+def serve(name: str, threads: int, images: str) -> None:
     """Answer `Contestant` until it hangs up."""
     limit_processors(threads)
     for line in sys.stdin:
         order, *rest = json.loads(line)
         if order == "prepare":
-            (widths, batch, optimizer), epoch_seconds = rest
-            case = Case(tuple(widths), batch, optimizer)
-            X, y = random_data(case)
+            (widths, *others), epoch_seconds = rest
+            case = Case(tuple(widths), *others)
+            X, y = data_for(case, images)
             train = PEERS[name][0](case, X, y, threads)
             rows = rows_of_epoch(train, case, len(X), epoch_seconds)
             answer = float(rows)
@@ -142,4 +146,4 @@ def serve(name: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3])

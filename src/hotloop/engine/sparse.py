@@ -25,8 +25,8 @@ FEWEST_INPUTS, FEWEST_OUTPUTS = 64, 32
 """Of the first layer. With fewer there is little to gain, and small steps would feel the question."""
 
 SAMPLE, WORTH_SKIPPING = 3, 0.75
-"""The lists of so many tiles are made first. Nothing is gained if they hold more of the terms than this, or if
-one holds all: tiles of all terms need no list, and have packed operands."""
+"""The lists of so many tiles are made first. If they hold more of the terms than this, or one of them all, it
+is no use: tiles of all terms need no list, and have packed operands."""
 FEWEST_TERMS = 16
 """What a list costs is a part of what a tile costs, and that is little with fewer terms."""
 
