@@ -8,7 +8,7 @@ from helpers import classes, net, read_only
 from hotloop.data import staging
 from hotloop.data.staging import stage_rows
 from hotloop.engine.fetch import STRIP
-from hotloop.engine.gather import gather, scatter_rows
+from hotloop.engine.gather import gather, link_convert, scatter_rows
 from hotloop.engine.loop import Block
 from hotloop.engine.team import SYNC_SIZE, Crew
 
@@ -18,17 +18,23 @@ pytestmark = pytest.mark.kernels
 @pytest.mark.parametrize("width", [1, 5, STRIP, 2 * STRIP + 3])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_rows_that_are_asked_for(width, n_threads, dtype):
-    X = np.random.default_rng(0).standard_normal((40, width)).astype(dtype)
+@pytest.mark.parametrize("given", [None, "float32", "float64", "uint8"])
+def test_the_rows_that_are_asked_for(given, width, n_threads, dtype):
+    """As they lie, or converted from another dtype."""
+    X = (100 * np.random.default_rng(0).random((40, width))).astype(given or dtype)
     rows = np.array([39, 0, 0, 7, 12, 38, 5, 1, 2, 3, 30, 31, 32, 20, 11])
     bound = net(width, 2, dtype=dtype).bind(10, n_threads, None, True)
-    nothing = np.empty((0, 1), dtype)
-    block = Block(X.reshape(-1), rows, nothing, nothing[:, 0], len(rows))
+    nothing, scale = np.empty((0, 1), dtype), 1.0
+    x, other = X.reshape(-1), np.empty(0, np.uint8)
+    if given is not None:
+        link_convert(bound, X.dtype)
+        x, other, scale = nothing[:, 0], X.reshape(-1).view(np.uint8), 1 / 255
+    block = Block(x, rows, nothing, nothing[:, 0], len(rows), other, scale)
     bound.work[:] = np.nan
     for tid in range(n_threads):
         gather(bound, block, 3, 13, Crew(tid, n_threads, np.zeros(SYNC_SIZE, np.int64)))
     found = bound.work[bound.inputs : bound.inputs + 10 * width].reshape(10, width)
-    np.testing.assert_array_equal(found, X[rows[3:13]])
+    np.testing.assert_array_equal(found, X[rows[3:13]].astype(dtype) * bound.work.dtype.type(scale))
     assert np.isnan(np.delete(bound.work, np.s_[bound.inputs : bound.inputs + 10 * width])).all()
 
 
@@ -86,18 +92,61 @@ def test_sparse_rows_become_dense_on_what_was_there_before(wanted, index):
     np.testing.assert_array_equal(out, np.array(expected)[rows])
 
 
+def test_rows_that_the_loop_converts():
+    X = np.arange(4.0 * staging.WIDE).reshape(4, -1)
+    for given in (X, X.astype(np.uint8), read_only(X)):
+        samples = samples_of(given).to_convert()
+        assert np.shares_memory(samples.other, given)
+        assert samples.other.dtype == given.dtype
+    kinds = X.astype("float32"), X.astype("float16"), X.astype(">f8"), X.astype(int)
+    for given in (*kinds, X[:, 1:].copy(), np.asfortranarray(X), np.tile(X, 2)[:, ::2]):
+        assert samples_of(given).to_convert().other is None
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize("batch_size", [1, 16, None])
-def test_rows_in_place_train_the_weights_of_staged_ones(batch_size, n_threads, monkeypatch):
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("given", ["float32", "float64", "uint8", "float16"])
+def test_rows_in_place_train_the_weights_of_staged_ones(given, shuffle, batch_size, n_threads, monkeypatch):
+    """In the dtype of the model, or in another one that the loop converts, or does not."""
     X, y = classes(n=45, features=6)
+    X = (100 + 20 * X).astype(given)
     options = {"loss": "softmax_cross_entropy", "batch_size": batch_size, "n_threads": n_threads}
+    options |= {"optimizer": hl.SGD(1e-4)}
 
     def trained(least):
         monkeypatch.setattr(staging, "WIDE", least)
-        trainer = hl.Trainer(net(6, 9, 3, dtype="float64"), **options)
-        history = trainer.fit(X, y, epochs=2, validation_data=(X, y), sample_weight=np.arange(45.0))
+        layers = [hl.Dense(9, "relu"), hl.Dense(3)]
+        model = hl.Sequential(layers, input_dim=6, dtype="float64", uint8_scale=0.5)
+        trainer = hl.Trainer(model, **options)
+        data = {"validation_data": (X, y), "sample_weight": np.arange(45.0)}
+        history = trainer.fit(X, y, epochs=2, shuffle=shuffle, **data)
         return trainer.model.theta, dict(history)
 
     (in_place, there), (staged, elsewhere) = trained(1), trained(7)
+    np.testing.assert_array_equal(in_place, staged)
+    assert there == elsewhere
+
+
+def distances():
+    """A loss of one's own, for which Python sees the rows of each minibatch."""
+    return hl.losses.Custom(value=lambda z, y: ((z - y) ** 2).sum(axis=1), gradient=lambda z, y: 2 * (z - y))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{"penalty": hl.Nuclear(0.1)}, {"loss": distances()}, {"clip_norm": 0.1}, {"average": hl.EMA(0.9)}],
+    ids=["nuclear", "custom", "clip", "average"],
+)
+def test_whatever_surrounds_the_step(recipe, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 20)), rng.standard_normal((50, 3))
+
+    def trained(least):
+        monkeypatch.setattr(staging, "WIDE", least)
+        trainer = hl.Trainer(net(20, 9, 3, dtype="float32"), **{"loss": "mse", "batch_size": 16} | recipe)
+        return trainer.fit(X, y, epochs=2)["loss"], trainer.model.theta
+
+    (there, in_place), (elsewhere, staged) = trained(1), trained(21)
     np.testing.assert_array_equal(in_place, staged)
     assert there == elsewhere

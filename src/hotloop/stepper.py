@@ -269,4 +269,5 @@ class Stepper:
         """Rows lo:hi of a block."""
         n_in = self._model.input_dim
         x = block.x if len(block.rows) else block.x[lo * n_in : hi * n_in]
-        return Block(x, block.rows[lo:hi], block.targets[lo:hi], block.weights[lo:hi], block.epoch)
+        rows, targets, weights = (part[lo:hi] for part in (block.rows, block.targets, block.weights))
+        return block._replace(x=x, rows=rows, targets=targets, weights=weights)

@@ -23,6 +23,7 @@ from hotloop.callbacks import Callback, check_callbacks
 from hotloop.checkpoint import read_trainer, write_trainer
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import Samples, check_samples
+from hotloop.engine.gather import link_convert
 from hotloop.engine.loop import (
     GRADIENT_NORM,
     HIT_SUM,
@@ -280,8 +281,12 @@ class Trainer:
         self.columns = self._names_of_columns(validation is not None, watched)
 
         with Team(self.n_threads) as team:
-            gathers = shuffle and samples.flat is not None
+            if self.stepper.in_one_call:
+                samples = samples.to_convert()
+            gathers = samples.other is not None or (shuffle and samples.flat is not None)
             net = self.stepper.bind(batch_size, team.n_threads, gathers)
+            if samples.other is not None:
+                link_convert(net, samples.other.dtype)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
             session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)

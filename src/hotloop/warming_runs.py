@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop.activations import ACTIVATIONS
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
-from hotloop.data.staging import CONVERTED
+from hotloop.engine.gather import CONVERT_FROM
 from hotloop.errors import HotloopError, InvalidValueError
 from hotloop.extras import require
 from hotloop.layers import LAYERS, Dense, Layer
@@ -58,7 +58,7 @@ def usual_runs(dtype: str) -> Iterator[Run]:
     for kind in (Adam, SGD):
         yield f"{dtype} {kind.__name__}", partial(use, layers, dtype, optimizer=kind())
     yield f"{dtype} minibatches of one", partial(use, layers, dtype, optimizer=SGD(), batch_size=1)
-    for given in CONVERTED:
+    for given in CONVERT_FROM:
         yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
 
 

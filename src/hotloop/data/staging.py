@@ -1,8 +1,8 @@
-"""Staging: from the user's arrays to blocks in the dtype of θ, of rows copied or read where they lie."""
+"""Staging: from the user's arrays to blocks of rows in the dtype of θ, copied, or read where they lie."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from hotloop._checks import check_features, check_weights
 from hotloop._jit import COMPILED
-from hotloop.engine.gather import convert_rows
+from hotloop.engine.gather import CONVERT_FROM, convert_rows
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
 __all__ = [
     "BLOCK_BYTES",
-    "CONVERTED",
     "Rows",
     "Samples",
     "check_rows",
@@ -32,11 +31,8 @@ BLOCK_BYTES = 1 << 22
 WIDE = 16
 """Features from which on rows are read where they lie: NumPy gathers many short ones in less time."""
 
-CONVERTED = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8)
-"""What the kernel converts while it fetches; other dtypes are gathered, then converted, by NumPy."""
-
-NO_ROWS = np.empty(0, np.int64)
-"""For a block whose rows lie one after the other."""
+NO_ROWS, NO_BYTES = np.empty(0, np.int64), np.empty(0, np.uint8)
+"""For a block whose rows lie one after the other, and for one in the dtype of θ."""
 
 
 class Rows(ABC):
@@ -71,6 +67,8 @@ class Samples:
         The targets as the user gave them.
     flat : ndarray (n * n_in,), or None
         The features, where the loop reads them as they lie.
+    other : ndarray (n * n_in,), or None
+        The features in a dtype of their own, where the loop converts them.
     """
 
     features: NDArray[Any] | Rows
@@ -79,6 +77,7 @@ class Samples:
     scale: float
     given_targets: NDArray[Any]
     flat: NDArray[Any] | None = None
+    other: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -94,32 +93,53 @@ class Samples:
         flat = None if self.flat is None else self.flat[: n * self.features.shape[1]]
         return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n], flat)
 
+    def to_convert(self) -> "Samples":
+        """These, with blocks of which the loop converts each minibatch when its turn comes, if it can."""
+        features, other = self.features, None
+        if (
+            isinstance(features, np.ndarray)
+            and self.flat is None
+            and features.dtype in CONVERT_FROM
+            and features.shape[1] >= WIDE
+            and _is_plain(features)
+        ):
+            other = _Writable(features).as_array().reshape(-1)
+        return replace(self, other=other)
+
     def row_bytes(self, dtype: np.dtype[Any]) -> int:
         """What a row of a block takes."""
         beside = (self.targets.shape[1] + 1) * dtype.itemsize
-        return int(beside + (8 if self.flat is not None else self.features.shape[1] * dtype.itemsize))
+        by_number = self.flat is not None or self.other is not None
+        return int(beside + (8 if by_number else self.features.shape[1] * dtype.itemsize))
 
     def empty_block(self, rows: int, dtype: np.dtype[Any]) -> Block:
         """Room for `rows` rows."""
+        x = self.flat
+        if x is None:
+            x = np.empty(0 if self.other is not None else rows * self.features.shape[1], dtype)
         return Block(
-            x=np.empty(rows * self.features.shape[1], dtype) if self.flat is None else self.flat,
+            x=x,
             rows=NO_ROWS,
             targets=np.empty((rows, self.targets.shape[1]), dtype),
             weights=np.ones(rows, dtype),
             epoch=len(self),
+            other=NO_BYTES if self.other is None else self.other.view(np.uint8),
+            scale=self.scale if self.other is not None and self.other.dtype == np.uint8 else 1.0,
         )
 
     def fill(self, block: Block, rows: slice | NDArray[np.int64]) -> Block:
         """Copy `rows` into `block`, or say where they lie; returns the part of it that they fill."""
         n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
         x, which, n_in = block.x[: n * self.features.shape[1]], NO_ROWS, self.features.shape[1]
-        if self.flat is None:
+        if self.other is not None:
+            which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        elif self.flat is None:
             stage_rows(self.features, rows, x.reshape(n, n_in), self.scale)
         elif isinstance(rows, slice):
             x = self.flat[rows.start * n_in : rows.stop * n_in]
         else:
             x, which = self.flat, rows
-        part = Block(x, which, block.targets[:n], block.weights[:n], block.epoch)
+        part = block._replace(x=x, rows=which, targets=block.targets[:n], weights=block.weights[:n])
         stage_rows(self.targets, rows, part.targets)
         if self.weights is not None:
             stage_rows(self.weights, rows, part.weights.reshape(-1, 1))
@@ -191,7 +211,7 @@ def stage_rows(
         return
     factor = scale if source.dtype == np.uint8 else 1.0
     plain, converted = _is_plain(source), source.dtype != out.dtype
-    if plain and converted and source.dtype in CONVERTED and COMPILED:
+    if plain and converted and source.dtype in CONVERT_FROM and COMPILED:
         which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
         convert_rows(_Writable(source).as_array(), which, factor, out)
     elif plain and not converted and not isinstance(rows, slice) and factor == 1.0:

@@ -1,20 +1,23 @@
 """Rows of the data in the order of the epoch: a minibatch inside of the loop, or a block before it.
 
-Rows that the loop fetches just before it uses them are still in the second cache then. Staged some
-minibatches ahead they are written to the third or to memory, and read from there again; that is left
-for data of another dtype.
+Rows that the loop fetches just before it uses them are still in the second cache then, and each thread
+converts its own where they are of another dtype. Staged some minibatches ahead they are written to the third
+or to memory, and read from there again; that is left for short rows, and for what no kernel converts.
 """
+
+from typing import Any
 
 import numpy as np
 
 from hotloop._jit import kernel, kernel_exact
+from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.engine.fetch import FETCHED_BYTES, STRIP, fetch, fetch_vectors
 from hotloop.engine.pointwise import copy
-from hotloop.engine.table import N_IN
+from hotloop.engine.table import CONVERT, N_IN, Net
 from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
 
-__all__ = ["convert_rows", "gather", "scatter_rows"]
+__all__ = ["convert_rows", "gather", "link_convert", "scatter_rows"]
 
 
 AHEAD = 512
@@ -28,12 +31,23 @@ def fetch_row(data, row, width):
         fetch_vectors(data, k)
 
 
+def link_convert(net: Net, dtype: np.dtype[Any]) -> None:
+    """Give `net` the address of the kernel that converts rows of `dtype`."""
+    rows, raw = np.empty(0, np.int64), np.empty(0, np.uint8)
+    net.calls[CONVERT] = address_of(CONVERT_FROM[dtype], (raw, rows, 0, 0, 1.0, 0, net.work, 0))
+
+
 @kernel
 def gather(net, block, first, last, crew):
     """Copy this thread's share of rows first:last of the block to where the network has its inputs."""
     n_in, rows = net.table[0, N_IN], block.rows
     grain, _ = tile_shape(net.work)
     lo, hi = share(last - first, grain, crew.tid, crew.n_threads)
+    if net.calls[CONVERT] != NOWHERE:
+        to = net.inputs + lo * n_in
+        arguments = (block.other, rows, first + lo, first + hi, block.scale, n_in, net.work, to)
+        call(net.calls[CONVERT], arguments)
+        return
     ahead = max(AHEAD // n_in, 1)
     for i in range(lo, hi):
         start, to = rows[first + i] * n_in, net.inputs + i * n_in
@@ -44,15 +58,48 @@ def gather(net, block, first, last, crew):
 @kernel_exact
 def convert_rows(source, rows, scale, out):
     """out[i] = scale · source[rows[i]], in the dtype of `out`; both (rows, features) and contiguous."""
-    width, data, to = out.shape[1], source.reshape(source.size), out.reshape(out.size)
+    data, to = source.reshape(source.size), out.reshape(out.size)
+    convert(data, rows, np.int64(0), len(rows), scale, out.shape[1], to, np.int64(0))
+
+
+@kernel_exact
+def convert(data, rows, first, last, scale, width, out, at):
+    """out[at:] = scale · rows first:last of `rows`, in the dtype of `out`; `data` and `out` are flat."""
     factor = out.dtype.type(scale)
     ahead = max(AHEAD // width, 1)
-    for i in range(len(rows)):
+    for i in range(first, last):
         start = rows[i] * width
         fetch_row(data, rows[min(i + ahead, len(rows) - 1)], width)
-        part, target = data[start : start + width], to[i * width : (i + 1) * width]
+        part, target = data[start : start + width], out[at : at + width]
         for j in range(len(target)):
             target[j] = out.dtype.type(part[j]) * factor
+        at += width
+
+
+@kernel
+def convert_float32(raw, rows, first, last, scale, width, out, at):
+    """`convert`, from the bytes of float32."""
+    convert(raw.view(np.float32), rows, first, last, scale, width, out, at)
+
+
+@kernel
+def convert_float64(raw, rows, first, last, scale, width, out, at):
+    """`convert`, from the bytes of float64."""
+    convert(raw.view(np.float64), rows, first, last, scale, width, out, at)
+
+
+@kernel
+def convert_uint8(raw, rows, first, last, scale, width, out, at):
+    """`convert`, from bytes."""
+    convert(raw, rows, first, last, scale, width, out, at)
+
+
+CONVERT_FROM: dict[np.dtype[Any], Any] = {
+    np.dtype(np.float32): convert_float32,
+    np.dtype(np.float64): convert_float64,
+    np.dtype(np.uint8): convert_uint8,
+}
+"""What the loop can read: other dtypes are gathered, then converted, by NumPy."""
 
 
 @kernel_exact

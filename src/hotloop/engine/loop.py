@@ -48,13 +48,15 @@ two thirds of the memory's pace."""
 
 
 class Block(NamedTuple):
-    """Some whole minibatches, contiguous, in the dtype of θ: of an epoch, or of several whole ones."""
+    """Some whole minibatches, of an epoch, or of several whole ones; in the dtype of θ, but for `other`."""
 
     x: NDArray[Any]  # (rows * features,), or all there are, if `rows` says which to take
     rows: NDArray[np.int64]  # (rows,), or empty
     targets: NDArray[Any]  # (rows, 1) classes, or (rows, outputs)
     weights: NDArray[Any]  # (rows,)
     epoch: int  # rows of an epoch: its last minibatch may be smaller
+    other: NDArray[np.uint8]  # the bytes of all there are, in another dtype: `x` is empty then; or empty
+    scale: float  # what these are multiplied by
 
 
 class Update(NamedTuple):

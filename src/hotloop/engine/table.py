@@ -80,9 +80,10 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop (`engine.operations`, `engine.single`, `engine.sparse`).
-FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS, SINGLE_FORWARD, SINGLE_STEP, SPARSE = range(8)
-CALLS = 8
+# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `sparse` and `gather`.
+FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
+SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT = range(5, 9)
+CALLS = 9
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
