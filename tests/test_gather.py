@@ -11,6 +11,7 @@ from hotloop.engine.fetch import STRIP
 from hotloop.engine.gather import gather, link_convert, scatter_rows
 from hotloop.engine.loop import Block
 from hotloop.engine.team import SYNC_SIZE, Crew
+from hotloop.errors import InvalidTypeError, InvalidValueError
 
 pytestmark = pytest.mark.kernels
 
@@ -150,3 +151,69 @@ def test_whatever_surrounds_the_step(recipe, monkeypatch):
     (there, in_place), (elsewhere, staged) = trained(1), trained(21)
     np.testing.assert_array_equal(in_place, staged)
     assert there == elsewhere
+
+
+def sparse_data(given, n=40, width=70):
+    rng = np.random.default_rng(0)
+    X = np.round(9 * rng.random((n, width)) * (rng.random((n, width)) < 0.1), 1).astype(given)
+    X[3], X[-1] = 0, 0
+    return X, np.arange(n) % 3
+
+
+@pytest.mark.parametrize("form", ["csr_array", "csr_matrix", "csc_array", "coo_array", "lil_array"])
+@pytest.mark.parametrize("given", ["float32", "float64", "uint8", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sparse_data_train_the_weights_of_dense_ones(dtype, given, form):
+    sparse = pytest.importorskip("scipy.sparse", reason="matrices are SciPy's")
+    X, y = sparse_data(given)
+
+    def trained(data):
+        layers = [hl.Standardize(), hl.Dense(33, "relu"), hl.Dense(3)][given != "uint8" :]
+        model = hl.Sequential(layers, input_dim=X.shape[1], dtype=dtype, uint8_scale=0.5)
+        trainer = hl.Trainer(model, loss="softmax_cross_entropy", batch_size=16)
+        history = trainer.fit(data, y, epochs=2, validation_data=(data, y))
+        objective = hl.Objective(model, data, y, loss="softmax_cross_entropy")
+        losses = [*history["loss"], *history["val_loss"], trainer.evaluate(data, y)["loss"]]
+        losses.append(objective.value(model.theta))
+        return losses, model.theta, model.predict(data), objective.gradient(model.theta)
+
+    (there, *found), (elsewhere, *expected) = trained(getattr(sparse, form)(X)), trained(X)
+    for some, others in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(some, others)
+    assert there == elsewhere
+
+
+def broken(part, value):
+    """A CSR matrix of which one part is spoilt afterwards, as SciPy lets you."""
+    sparse = pytest.importorskip("scipy.sparse", reason="matrices are SciPy's")
+    X = sparse.csr_array(sparse_data("float64")[0])
+    getattr(X, part)[4] = value
+    return X
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("data", np.nan, "X: nan at row 0, column"),
+        ("data", 1e300, "too large for float32"),
+        ("indices", 70, "X: not a valid CSR matrix"),
+        ("indices", -1, "X: not a valid CSR matrix"),
+        ("indptr", 9999, "X: not a valid CSR matrix"),
+    ],
+)
+def test_wrong_sparse_data(part, value, message):
+    X, y = broken(part, value), np.arange(40) % 3
+    model = hl.Sequential([hl.Dense(3)], input_dim=70)
+    for use in (model.predict, lambda X: hl.Trainer(model, loss="softmax_cross_entropy").fit(X, y)):
+        with pytest.raises(InvalidValueError, match=message):
+            use(X)
+
+
+def test_sparse_data_of_another_shape():
+    sparse = pytest.importorskip("scipy.sparse", reason="matrices are SciPy's")
+    model = hl.Sequential([hl.Dense(3)], input_dim=70)
+    for shape, message in (((4, 69), "has 69 features"), ((0, 70), "is empty")):
+        with pytest.raises(InvalidValueError, match=message):
+            model.predict(sparse.csr_array(shape))
+    with pytest.raises(InvalidTypeError, match="complex128"):
+        model.predict(sparse.csr_array(np.ones((2, 70)) * 1j))

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hotloop as hl
 from helpers import refuses
-from hotloop.estimators._inputs import SparseRows
+from hotloop.data.staging import SparseRows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -27,6 +27,8 @@ __all__ = [
     "check_number",
     "check_probabilities",
     "check_signs",
+    "check_sparse",
+    "check_sparse_format",
     "check_values",
     "check_vector",
     "check_weights",
@@ -99,21 +101,52 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
 def check_features(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """`X` as an array (rows, n_features) of real, finite numbers that fit `dtype`; nothing is copied."""
     array = _numeric_array(X, name)
-    if array.ndim != 2:
-        hint = " Use X.reshape(1, -1) for one row, X.reshape(-1, 1) for one feature." * (array.ndim == 1)
-        raise InvalidValueError(
-            f"{name}: expected shape (rows, {n_features}), got {array.shape}; "
-            f"the model has input_dim={n_features}.{hint}"
-        )
-    if array.shape[1] != n_features:
-        raise InvalidValueError(
-            f"{name}: has {array.shape[1]} features, shape {array.shape}; the model has "
-            f"input_dim={n_features}. Pass data of that width, or build the model with the data's."
-        )
-    if array.shape[0] == 0:
-        raise InvalidValueError(f"{name}: is empty, shape {array.shape}; at least one row is needed")
+    _check_features_shape(array.shape, name, n_features)
     _check_finite(array, name, dtype)
     return array
+
+
+def check_sparse(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> Any:
+    """`X`, a sparse matrix or array of SciPy's, in CSR form, checked as `check_features` does."""
+    _check_features_shape(X.shape, name, n_features)
+    check_sparse_format(X, name)
+    matrix = X.tocsr()
+    values = _numeric_array(matrix.data, name)
+    if values.dtype.kind == "f":
+        bad = np.flatnonzero(~(np.abs(values) <= np.finfo(dtype).max))
+        if len(bad):
+            row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
+            raise _not_finite(values[bad[0]], name, f"row {row}, column {matrix.indices[bad[0]]}", dtype)
+    return matrix
+
+
+def check_sparse_format(X: Any, name: str) -> None:
+    """Look at the indices of a sparse matrix.
+
+    SciPy builds one whose indices lie outside of it, and whoever converts or multiplies it, SciPy too, reads
+    and writes there.
+    """
+    if X.format in ("csr", "csc", "bsr"):
+        try:
+            X.check_format(full_check=True)
+        except ValueError as error:
+            raise InvalidValueError(f"{name}: not a valid {X.format.upper()} matrix: {error}") from error
+
+
+def _check_features_shape(shape: tuple[int, ...], name: str, n_features: int) -> None:
+    if len(shape) != 2:
+        hint = " Use X.reshape(1, -1) for one row, X.reshape(-1, 1) for one feature." * (len(shape) == 1)
+        raise InvalidValueError(
+            f"{name}: expected shape (rows, {n_features}), got {shape}; "
+            f"the model has input_dim={n_features}.{hint}"
+        )
+    if shape[1] != n_features:
+        raise InvalidValueError(
+            f"{name}: has {shape[1]} features, shape {shape}; the model has "
+            f"input_dim={n_features}. Pass data of that width, or build the model with the data's."
+        )
+    if shape[0] == 0:
+        raise InvalidValueError(f"{name}: is empty, shape {shape}; at least one row is needed")
 
 
 def check_labels(y: Any, name: str, n_rows: int, n_classes: int) -> NDArray[Any]:
@@ -311,11 +344,15 @@ def _check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
             bad = chunk[tuple(where)]
             row, *column = (int(k) for k in where)
             place = f"row {first + row}" + (f", column {column[0]}" if column else "")
-            what = f"too large for {dtype}" if np.isfinite(bad) else "not finite"
-            raise InvalidValueError(
-                f"{name}: {bad} at {place} is {what}; remove such rows or fill them in "
-                "(np.nan_to_num, or an imputer) before training"
-            )
+            raise _not_finite(bad, name, place, dtype)
+
+
+def _not_finite(bad: Any, name: str, place: str, dtype: np.dtype[Any]) -> InvalidValueError:
+    what = f"too large for {dtype}" if np.isfinite(bad) else "not finite"
+    return InvalidValueError(
+        f"{name}: {bad} at {place} is {what}; remove such rows or fill them in "
+        "(np.nan_to_num, or an imputer) before training"
+    )
 
 
 def _check_range(array: NDArray[Any], name: str, low: float, high: float) -> None:

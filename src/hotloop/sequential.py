@@ -258,8 +258,9 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (n, input_dim)
-            Real, finite numbers; a memory map is read piece by piece.
+        X : array-like or SciPy sparse matrix (n, input_dim)
+            Real, finite numbers; a memory map is read piece by piece, a sparse matrix made dense piece by
+            piece.
         n_threads : int or None, default 1
             Threads to share the rows, up to 1,024; None means one for each processor available.
 

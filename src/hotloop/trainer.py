@@ -213,9 +213,9 @@ class Trainer:
 
         Parameters
         ----------
-        X : array-like (n, input_dim)
+        X : array-like or SciPy sparse matrix (n, input_dim)
             Real, finite numbers: float32, float64, uint8, …; any memory order. A memory map is never
-            copied whole.
+            copied whole, and a sparse matrix becomes dense some rows at a time.
         y : array-like
             What the loss takes. Classes 0 … output_dim − 1, or signs ±1, have shape (n,); values and
             probabilities (n, output_dim), or (n,) for one output.

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 import hotloop as hl
 from helpers import LAYOUTS
-from hotloop.estimators._inputs import SparseRows
+from hotloop.data.staging import SparseRows
 
 LAYOUTS = {name: LAYOUTS[name] for name in ("float64", "fortran", "strided", "reversed", "memory map")} | {
     "uint8": LAYOUTS["uint8"],

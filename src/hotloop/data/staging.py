@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._checks import check_features, check_weights
+from hotloop._checks import check_features, check_sparse, check_weights
 from hotloop._jit import COMPILED
-from hotloop.engine.gather import CONVERT_FROM, convert_rows
+from hotloop.engine.gather import CONVERT_FROM, convert_rows, scatter_rows
 from hotloop.engine.loop import Block
 from hotloop.losses import Loss
 
@@ -18,6 +18,7 @@ __all__ = [
     "BLOCK_BYTES",
     "Rows",
     "Samples",
+    "SparseRows",
     "check_rows",
     "check_samples",
     "column_statistics",
@@ -39,6 +40,7 @@ class Rows(ABC):
     """Checked features that are no array: they become dense some rows at a time, as blocks are staged."""
 
     shape: tuple[int, int]
+    dtype: np.dtype[Any]
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -147,9 +149,11 @@ class Samples:
 
 
 def check_rows(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> NDArray[Any] | Rows:
-    """`X` as `check_features` gives it, unless it is `Rows` already."""
+    """`X` as `check_features` gives it, or as `Rows`, if it is sparse or they were made already."""
     if isinstance(X, Rows) and X.shape[1] == n_features:
         return X
+    if hasattr(X, "tocsr") and hasattr(X, "format"):  # SciPy's
+        return SparseRows(check_sparse(X, name, n_features, dtype))
     return check_features(X, name, n_features, dtype)
 
 
@@ -180,6 +184,25 @@ def in_place(features: NDArray[Any] | Rows, dtype: np.dtype[Any]) -> NDArray[Any
     return _Writable(features).as_array()
 
 
+class SparseRows(Rows):
+    """A checked CSR matrix of SciPy's, which becomes dense block by block."""
+
+    def __init__(self, matrix: Any):
+        self._matrix = matrix
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+        data = matrix.data if self.dtype in CONVERT_FROM else matrix.data.astype(np.float64)
+        parts = (np.ascontiguousarray(part) for part in (data, matrix.indices, matrix.indptr))
+        self._parts = [in_place(part, part.dtype) for part in parts]
+
+    def __getitem__(self, rows: slice) -> "SparseRows":
+        return SparseRows(self._matrix[rows])
+
+    def stage(self, rows: slice | NDArray[np.int64], out: NDArray[Any]) -> None:
+        """out[:] = the rows, in the dtype of `out`."""
+        which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        scatter_rows(*self._parts, which, out)
+
+
 def _is_plain(array: NDArray[Any]) -> bool:
     """Whether it lies in memory as kernels read it."""
     flags = array.flags
@@ -206,10 +229,12 @@ def stage_rows(
     source: NDArray[Any] | Rows, rows: slice | NDArray[np.int64], out: NDArray[Any], scale: float = 1.0
 ) -> None:
     """out[:] = source[rows], in the dtype of `out`; uint8 is multiplied by `scale`."""
+    factor = scale if source.dtype == np.uint8 else 1.0
     if isinstance(source, Rows):
         source.stage(rows, out)
+        if factor != 1.0:
+            out *= out.dtype.type(factor)
         return
-    factor = scale if source.dtype == np.uint8 else 1.0
     plain, converted = _is_plain(source), source.dtype != out.dtype
     if plain and converted and source.dtype in CONVERT_FROM and COMPILED:
         which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows

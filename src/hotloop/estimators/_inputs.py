@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from hotloop.data.staging import Rows, in_place
-from hotloop.engine.gather import scatter_rows
+from hotloop._checks import check_sparse_format
+from hotloop.data.staging import SparseRows
 from hotloop.engine.perceptron import Samples
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
     "HOW_TO_READ",
-    "SparseRows",
     "all_classes",
     "check_classes",
     "check_start",
@@ -31,16 +30,9 @@ HOW_TO_READ: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.
 
 
 def read(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
-    """scikit-learn's `validate_data`, which returns X, or X and y, after a look at the indices of sparse X.
-
-    SciPy builds a matrix whose indices lie outside of it, and whoever converts or multiplies it, SciPy too,
-    reads and writes there.
-    """
-    if issparse(X) and X.format in ("csr", "csc", "bsr"):
-        try:
-            X.check_format(full_check=True)
-        except ValueError as error:
-            raise InvalidValueError(f"X: not a valid {X.format.upper()} matrix: {error}") from error
+    """scikit-learn's `validate_data`, which returns X, or X and y; indices of sparse X are looked at."""
+    if issparse(X):
+        check_sparse_format(X, "X")
     return validate_data(estimator, X, *y, **options)
 
 
@@ -52,24 +44,6 @@ def samples_of(X: Any, constant: float) -> Samples:
         X = X.copy()
         X.sum_duplicates()
     return Samples(X.data, X.indices, X.indptr, constant)
-
-
-class SparseRows(Rows):
-    """A CSR matrix that becomes dense block by block."""
-
-    def __init__(self, matrix: Any):
-        self._matrix = matrix
-        self.shape = matrix.shape
-        parts = (np.ascontiguousarray(part) for part in (matrix.data, matrix.indices, matrix.indptr))
-        self._parts = [in_place(part, part.dtype) for part in parts]
-
-    def __getitem__(self, rows: slice) -> "SparseRows":
-        return SparseRows(self._matrix[rows])
-
-    def stage(self, rows: slice | NDArray[np.int64], out: Array) -> None:
-        """out[:] = the rows, in the dtype of `out`."""
-        which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        scatter_rows(*self._parts, which, out)
 
 
 def rows_of(X: Any) -> Any:
