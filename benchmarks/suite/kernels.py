@@ -7,6 +7,7 @@ from numba import njit
 
 from hotloop.engine.matmul import Matrix, multiply, panel_size
 from hotloop.engine.memory import aligned_zeros
+from hotloop.engine.sparse import multiply_sparse
 from hotloop.engine.tile import PLAIN, full_tile, tile_shape
 
 from .common import fastest
@@ -21,10 +22,13 @@ def scratch(out, b):
     return zeros, aligned_zeros(panel_size(len(b), out.shape[1], len(b) * len(out)), out.dtype)
 
 
-def repeat_multiply(times, out, a, b, zeros, panel):
-    """out = a b, so many times in one compiled call; `a` and `b` (rows, columns) may be transposed."""
+def repeat_multiply(times, out, a, b, zeros, panel, skips=False):
+    """out = a b, so many times in one compiled call; `a` and `b` (rows, columns) may be transposed.
+
+    If it `skips`, `a` is data of which much may be 0, as for a first layer.
+    """
     matrices = (_flat(x) for x in (out, a, b))
-    _repeat(times, *matrices, Matrix(zeros, 0, 0, 1), len(a), b.shape[1], len(b), panel)
+    _repeat(times, *matrices, Matrix(zeros, 0, 0, 1), len(a), b.shape[1], len(b), panel, skips)
 
 
 def _flat(x):
@@ -34,9 +38,10 @@ def _flat(x):
 
 
 @njit(nogil=True)
-def _repeat(times, out, a, b, start, rows, cols, inner, panel):
+def _repeat(times, out, a, b, start, rows, cols, inner, panel, skips):
     for _ in range(times):
-        multiply(out, start, a, b, rows, cols, inner, panel, PLAIN)
+        if not (skips and multiply_sparse(out, start, a, b, rows, cols, inner, panel, PLAIN)):
+            multiply(out, start, a, b, rows, cols, inner, panel, PLAIN)
 
 
 @njit(nogil=True)

@@ -10,6 +10,7 @@ gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups`
 1 or 2 units                          `_few_by_rows` in forward, `_few_by_terms` in the gradient
 10 units                              `narrow_tile`, and in backward sums of so few terms
 8 inputs                              `edge_tile`, and in forward sums of so few terms
+Zeros                                 `engine/sparse.py`, and `listed_tile` in `engine/tile.py`
 ====================================  ================================================================
 
 A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u), backward (b, u) by
@@ -19,7 +20,7 @@ A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from .common import fastest
+from .common import clean_digits, fastest
 from .kernels import repeat_multiply, scratch
 
 PASSES = ["forward", "backward", "gradient"]
@@ -107,3 +108,33 @@ class Layers(Squares):
 
     def setup(self, which, layer):
         self.product = Product(which, *LAYERS[layer])
+
+
+class Zeros:
+    """A first layer of 128 units on 128 rows of data, beside the same products with all their terms."""
+
+    params = (["forward", "gradient"], ["images", "one-hot", "normal"])
+    param_names = ("pass", "data")
+
+    def setup(self, which, data):
+        rng = np.random.default_rng(0)
+        x = {
+            "images": lambda: clean_digits()[0][:128],
+            "one-hot": lambda: np.eye(784, dtype=np.float32)[rng.integers(0, 784, 128)],
+            "normal": lambda: rng.standard_normal((128, 784), np.float32),
+        }[data]()
+        self.product = Product(which, 128, 784, 128)
+        self.product.a = x if which == "forward" else x.T
+        self.skipping()  # compiles
+
+    def skipping(self):
+        """Some products, as a first layer has them."""
+        product = self.product
+        repeat_multiply(product.times, product.out, product.a, product.b, *product.memory, True)
+
+    def track_time_against_all_terms(self, which, data):
+        """What is left of the time; with normal data 1 and what it takes to see that nothing is 0."""
+        skipping, ours = fastest(self.skipping, self.product.ours)
+        return skipping / ours
+
+    track_time_against_all_terms.unit = "of the time of all terms"

@@ -4,40 +4,19 @@ Each kind of data takes its own way through `stage_rows` in `data/staging.py`:
 
 =======================  =============================================================================
 float32, memmap          `np.take`, right into the block (a trainer only does so with short rows: the
-                         loop reads others where they lie)
-float64, uint8           `convert_rows` in `engine/gather.py`: converted while they are gathered
+                         loop reads others where they lie, and converts them)
+float64, uint8           `convert` in `engine/gather.py`: converted while they are gathered
 csr                      `scatter_rows` there: the few numbers of each row, on zeros
 =======================  =============================================================================
 """
-
-import tempfile
 
 import numpy as np
 
 from hotloop.data.staging import BLOCK_BYTES, stage_rows
 
-from .common import digits, fastest
+from .common import as_given, digits, fastest
 
 ROWS = 8192
-
-
-def as_given(kind):
-    """Digits (ROWS, 784), as a user may have them."""
-    X, _ = digits(ROWS)
-    if kind == "uint8":
-        return (255 * X).astype(np.uint8)
-    if kind == "memmap":
-        with tempfile.TemporaryFile() as file:  # the map keeps it
-            mapped = np.memmap(file, np.float32, "w+", shape=X.shape)
-        mapped[:] = X
-        return mapped
-    if kind == "csr":
-        from scipy.sparse import csr_matrix
-
-        from hotloop.estimators._inputs import SparseRows
-
-        return SparseRows(csr_matrix(X))
-    return X.astype(kind)
 
 
 class Staging:
@@ -47,7 +26,8 @@ class Staging:
     param_names = ("data",)
 
     def setup(self, kind):
-        self.source, (self.X, _) = as_given(kind), digits(ROWS)
+        self.X, _ = digits(ROWS)
+        self.source = as_given(kind, self.X)
         self.order = np.random.default_rng(0).permutation(ROWS)
         self.block = np.empty((BLOCK_BYTES // self.X[0].nbytes, self.X.shape[1]), np.float32)
 

@@ -6,6 +6,7 @@ batch 1, sgd and adam                  products of one row (axpy form), and the 
 batch 32 and 128, not 1                the tiled products in `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 Digits alone, nothing of these         how its rows get there: see `staging.py`; or the checks of X
+Given, not Digits                      what converts its rows: `convert`, `scatter_rows` in `engine/gather.py`
 TwoThreads, not Digits                 the barrier, or how rows and θ are shared in `engine/team.py`
 Passes.time_forward                    `forward`; the later passes contain the earlier ones
 Activations, one more than relu        its loop in `activations.py` vectorises no more
@@ -21,7 +22,7 @@ import numpy as np
 
 import hotloop as hl
 
-from .common import classifier, digits, network, normal_data, warm
+from .common import as_given, classifier, clean_digits, digits, network, normal_data, warm
 
 MNIST_WIDTHS = (784, 128, 10)
 
@@ -40,6 +41,33 @@ class Digits:
 
     def time_epoch(self, batch, optimizer):
         self.trainer.fit(self.X, self.y, epochs=1)
+
+
+class Given:
+    """784-128-10, batch 128, Adam, an epoch of 4,096 images in another form than the model's float32."""
+
+    params = (["uint8", "float64", "csr"], [1, 2])
+    param_names = ("data", "threads")
+
+    def setup(self, kind, n_threads):
+        self.X, self.y = clean_digits()
+        self.other = as_given(kind, self.X)
+        self.trainers = [classifier(MNIST_WIDTHS, 128, n_threads=n_threads) for _ in range(2)]
+
+    def epoch(self, trainer, X):
+        """Seconds of it."""
+        started = time.perf_counter()
+        trainer.fit(X, self.y, epochs=1)
+        return time.perf_counter() - started
+
+    def track_time_against_float32(self, kind, n_threads):
+        """Minima of epochs in turn."""
+        data = self.X, self.other
+        times = [[self.epoch(*one) for one in zip(self.trainers, data, strict=True)] for _ in range(12)]
+        ours, others = np.min(times, axis=0)
+        return others / ours
+
+    track_time_against_float32.unit = "of the time with float32"
 
 
 class SmallNetwork:
