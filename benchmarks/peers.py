@@ -7,7 +7,8 @@ is four epochs, shuffling and gathering of rows included, after a warm-up. In ea
 has one call, in turn, so that a slower phase of the machine meets all of them; a contestant's figure is its
 fastest call (the minimum over the rounds), as µs a step, since others can only add time. Beside it stands
 how much slower its median call is: how noisy the machine was. The last column is the limit: what share of
-the processor's multiply-adds (`peak` in `suite/kernels.py`) the products of a step make use of.
+the processor's multiply-adds (`peak` in `suite/kernels.py`) the products of a step, their zeros included,
+make use of.
 
     python benchmarks/peers.py                                    # the small cases, one thread
     python benchmarks/peers.py --all --threads 1 2 --markdown table.md --picture peers.png

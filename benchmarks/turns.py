@@ -96,7 +96,10 @@ def take_turns(
 
 
 def data_for(case: Case, images: str) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, inputs), float32, and labels (n,), n a multiple of the batch and within `DATA_BYTES`."""
+    """Features (n, inputs), float32, and labels (n,): MNIST's, or as many as `DATA_BYTES` hold.
+
+    n is a multiple of the batch.
+    """
     if case.images:
         with np.load(images) as data:
             n = len(data["y"]) // case.batch * case.batch

@@ -163,12 +163,13 @@ def sparse_data(given, n=40, width=70):
 @pytest.mark.parametrize("form", ["csr_array", "csr_matrix", "csc_array", "coo_array", "lil_array"])
 @pytest.mark.parametrize("given", ["float32", "float64", "uint8", "int64"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_sparse_data_train_the_weights_of_dense_ones(dtype, given, form):
+@pytest.mark.parametrize("first", [(), (hl.Standardize(),)], ids=["", "standardized"])
+def test_sparse_data_train_the_weights_of_dense_ones(first, dtype, given, form):
     sparse = pytest.importorskip("scipy.sparse", reason="matrices are SciPy's")
     X, y = sparse_data(given)
 
     def trained(data):
-        layers = [hl.Standardize(), hl.Dense(33, "relu"), hl.Dense(3)][given != "uint8" :]
+        layers = [*first, hl.Dense(33, "relu"), hl.Dense(3)]
         model = hl.Sequential(layers, input_dim=X.shape[1], dtype=dtype, uint8_scale=0.5)
         trainer = hl.Trainer(model, loss="softmax_cross_entropy", batch_size=16)
         history = trainer.fit(data, y, epochs=2, validation_data=(data, y))
@@ -181,6 +182,37 @@ def test_sparse_data_train_the_weights_of_dense_ones(dtype, given, form):
     for some, others in zip(found, expected, strict=True):
         np.testing.assert_array_equal(some, others)
     assert there == elsewhere
+
+
+def test_numbers_in_the_same_place_and_memory_as_it_comes():
+    sparse = pytest.importorskip("scipy.sparse", reason="matrices are SciPy's")
+    model = hl.Sequential([hl.Dense(3)], input_dim=4)
+    rows, cols = np.array([0, 0, 1, 2, 2]), np.array([1, 1, 3, 2, 2])
+    for values in ([True] * 5, np.array([200, 100, 1, 2, 3], np.uint8), np.array([1.5, 2, 3, 4, 5])):
+        X = sparse.csr_array((values, (rows, cols)), shape=(3, 4))
+        twice = sparse.csr_array((np.array(values), cols, np.array([0, 2, 3, 5])), shape=(3, 4))
+        np.testing.assert_array_equal(model.predict(twice), model.predict(X.toarray()))
+    huge = sparse.csr_array((np.full(5, 3e38, np.float32), cols, np.array([0, 2, 3, 5])), shape=(3, 4))
+    with pytest.raises(InvalidValueError, match="X: inf at row 0, column 1 is not finite"):
+        model.predict(huge)
+    unaligned = np.frombuffer(bytearray(5 * 8 + 1), np.float64, offset=1)
+    unaligned[:] = [1, 2, 3, 4, 5]
+    X.data = unaligned[: X.nnz]
+    np.testing.assert_array_equal(model.predict(X), model.predict(X.toarray()))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("index", [-1, 70])
+def test_places_outside_of_a_matrix(index, axis):
+    sparse = pytest.importorskip("scipy.sparse", reason="matrices are SciPy's")
+    X, model = sparse.coo_array(np.eye(70)), hl.Sequential([hl.Dense(3)], input_dim=70)
+    X.coords[axis][4] = index
+    with pytest.raises(InvalidValueError, match="X: not a valid COO matrix: "):
+        model.predict(X)
+    X = sparse.lil_array(np.eye(70))
+    X.rows[4] = [index]
+    with pytest.raises(InvalidValueError, match="X: not a valid LIL matrix: "):
+        model.predict(X)
 
 
 def broken(part, value):

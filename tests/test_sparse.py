@@ -58,27 +58,30 @@ def data(kind, rows, inner, dtype, seed=0):
     return values.astype(dtype)
 
 
-def both(a, cols, *, a_t=False, after=PLAIN, start="row", room=None, pad=3):
+def both(a, cols, *, a_t=False, after=PLAIN, start="row", room=None, pad=3, before=2):
     """The product by `multiply_sparse`, or None if it leaves it to others, and by `multiply`.
 
-    In memory with a gap behind each row.
+    In memory with a gap behind each row, and numbers before the first.
     """
     rows, inner = a.shape
     rng = np.random.default_rng(cols)
     b = rng.uniform(-1, 1, (inner, cols + pad)).astype(a.dtype)
     first = rng.uniform(-1, 1, (rows, cols + pad)).astype(a.dtype)
-    stored = np.ascontiguousarray(a.T if a_t else a)
-    given_a = Matrix(stored.ravel(), 0, 1 if a_t else inner, rows if a_t else 1)
-    given_b = Matrix(b.ravel(), 0, cols + pad, 1)
+
+    def placed(values, row, col):
+        return Matrix(np.concatenate([np.full(before, np.nan, a.dtype), values.ravel()]), before, row, col)
+
+    given_a = placed(a.T, 1, rows) if a_t else placed(a, inner, 1)
+    given_b = placed(b, cols + pad, 1)
     found = []
     for product in (multiply_sparse, multiply):
-        out = Matrix(first.ravel().copy(), 0, cols + pad, 1)
-        origin = {"row": Matrix(first.ravel(), 0, 0, 1), "out": out}[start]
+        out = placed(first, cols + pad, 1)
+        origin = {"row": placed(first, 0, 1), "out": out}[start]
         size = panel_size(max(inner, rows), cols, inner * rows) if room is None else room
         panel = np.full(size + 3, np.nan, a.dtype)
         done = product(out, origin, given_a, given_b, rows, cols, inner, panel[:-3], after)
         assert np.all(np.isnan(panel[-3:])), "written behind the panel"
-        whole = out.data.reshape(rows, cols + pad)
+        whole = out.data[before:].reshape(rows, cols + pad)
         np.testing.assert_array_equal(whole[:, cols:], first[:, cols:], err_msg="written outside of out")
         if product is multiply_sparse and not done:
             np.testing.assert_array_equal(whole, first, err_msg="half done")
@@ -134,10 +137,10 @@ def test_several_passes_and_blocks(cols, kind, a_t, dtype):
 
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
 def test_little_room(a_t):
-    """Room for no list, for two, or for five; `multiply` needs a panel for so few columns in any case."""
-    a = data("one-hot", 21, 80, "float64")
-    for room in (80 * 4, 81 * 5):
-        check(a, 4, a_t=a_t, room=room, done=True)
+    """Room for the lists of some tiles: the others have their turn when these are done. Or for none."""
+    a = data("one-hot", 150, 80, "float64")
+    for lists in (4, 7):
+        check(a, 32, a_t=a_t, room=lists * 41, done=True)  # of int32, half as wide
     check(a, WIDE, room=80 * tile_shape_of(a)[1], done=False)
 
 
@@ -199,7 +202,7 @@ def fitted(X, y, *, n_threads=1, batch_size=32, dtype="float32", **recipe):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_ends_as_without(monkeypatch, kind, dtype, recipe):
-    """Minibatches of two sizes, one of them cut into parts."""
+    """Minibatches of two sizes, in the loop."""
     rows = 400 if COMPILED else 40
     X = data(kind, rows, FEWEST_INPUTS + 3, dtype)
     y = np.arange(rows) % 4
@@ -209,6 +212,27 @@ def test_training_ends_as_without(monkeypatch, kind, dtype, recipe):
         expected = fitted(X, y, dtype=dtype, **recipe)
     np.testing.assert_array_equal(found.model.theta, expected.model.theta)
     assert found.history["loss"] == expected.history["loss"]
+
+
+@pytest.mark.skipif(COMPILED, reason="with the JIT off kernels can be watched")
+def test_the_loop_skips(monkeypatch):
+    """Forward and the gradient of the first layer, and forward in prediction: nothing else has data."""
+    answers = []
+
+    def watched(*args):
+        answers.append((args[2].col, multiply_sparse(*args)))  # the layout of `a`
+        return answers[-1][1]
+
+    monkeypatch.setattr("hotloop.engine.sparse.multiply_sparse", watched)
+    X = data("one-hot", 32, FEWEST_INPUTS, "float32")
+    trainer = fitted(X, np.arange(32) % 4)
+    assert answers.count((1, True)) == 2  # forward, an epoch each
+    assert answers.count((FEWEST_INPUTS, True)) == len(answers) - 2 > 0  # the gradient, by chunks
+    answers.clear()
+    trainer.model.predict(X)
+    assert answers == [(1, True)]
+    trainer.model.predict(np.ones_like(X))
+    assert answers[-1] == (1, False)
 
 
 def test_which_networks_ask():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import hotloop as hl
 from helpers import within
 from hotloop._jit import COMPILED
+from hotloop.data.staging import WIDE
 from hotloop.engine.team import SYNC_SIZE, Team, barrier, check_threads, share
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
@@ -293,13 +294,14 @@ def test_any_size_of_a_block_trains_the_same_weights(name, n_threads, monkeypatc
     given = {"batch_size": 5, "epochs": 4, "n_threads": n_threads, "weighted": True, "optimizer": optimizer}
     usual, history = train(name, **given)
     n_in, _, loss = NETWORKS[name]
-    row = n_in + (2 if loss == "mse" else 1) + 1  # features, targets, weight
+    row = 4 * (2 if loss == "mse" else 1) + 4  # targets, weight
+    row += 8 if n_in >= WIDE else 4 * n_in  # the number of a row that the loop reads, or its features
     most = {}
     for size, settings in {
         "one step a block": {"BLOCK_BYTES": 1},
         "hasty": {"BLOCK_SECONDS": 1e-12},
         "patient": {"BLOCK_SECONDS": 1e9},
-        "three steps a block": {"BLOCK_BYTES": 3 * 5 * 4 * row},
+        "three steps a block": {"BLOCK_BYTES": 3 * 5 * row},
     }.items():
         blocks.clear()
         with monkeypatch.context() as context:

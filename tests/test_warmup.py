@@ -35,6 +35,11 @@ for optimizer, loss, targets in ((hl.AdamW(), "softmax_cross_entropy", y), (hl.S
     trainer.evaluate(X, targets)
     model.predict(X), model.predict(X[:1].astype(np.float32)), model.predict(X.tolist(), n_threads=2)
     model.predictor()(np.zeros((1, 4), np.float32))
+images = rng.integers(0, 256, (50, 70), np.uint8)
+for given in (images, images / 255, (images / 255).astype(np.float32)):
+    wide = hl.Sequential([hl.Dense(40, "relu"), hl.Dense(3)], input_dim=70)
+    hl.Trainer(wide, loss="softmax_cross_entropy", batch_size=32).fit(given, y[:50], epochs=1)
+    wide.predict(given)
 print(json.dumps({
     "compiled": TALLY.compiled, "loaded": TALLY.loaded, "folder": str(cache_folder()),
     "scipy": "scipy.linalg" in sys.modules,

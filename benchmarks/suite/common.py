@@ -7,7 +7,6 @@ import time
 import numpy as np
 
 import hotloop as hl
-from hotloop.data.staging import SparseRows
 
 ROWS = 4096
 """Of an epoch on digits: 4,096 steps at batch 1, 128 at batch 32, 32 at batch 128."""
@@ -45,7 +44,7 @@ def as_given(kind, X):
     if kind == "csr":
         from scipy.sparse import csr_matrix
 
-        return SparseRows(csr_matrix(X))
+        return csr_matrix(X)
     return X.astype(kind)
 
 

@@ -12,7 +12,7 @@ csr                      `scatter_rows` there: the few numbers of each row, on z
 
 import numpy as np
 
-from hotloop.data.staging import BLOCK_BYTES, stage_rows
+from hotloop.data.staging import BLOCK_BYTES, SparseRows, stage_rows
 
 from .common import as_given, digits, fastest
 
@@ -27,7 +27,8 @@ class Staging:
 
     def setup(self, kind):
         self.X, _ = digits(ROWS)
-        self.source = as_given(kind, self.X)
+        given = as_given(kind, self.X)
+        self.source = SparseRows(given) if kind == "csr" else given
         self.order = np.random.default_rng(0).permutation(ROWS)
         self.block = np.empty((BLOCK_BYTES // self.X[0].nbytes, self.X.shape[1]), np.float32)
 

@@ -107,16 +107,22 @@ def check_features(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> 
 
 
 def check_sparse(X: Any, name: str, n_features: int, dtype: np.dtype[Any]) -> Any:
-    """`X`, a sparse matrix or array of SciPy's, in CSR form, checked as `check_features` does."""
+    """`X`, a sparse matrix or array of SciPy's, in CSR form, checked as `check_features` does.
+
+    Numbers in the same place are added up, as ``X.toarray()`` does.
+    """
     _check_features_shape(X.shape, name, n_features)
     check_sparse_format(X, name)
     matrix = X.tocsr()
     values = _numeric_array(matrix.data, name)
-    if values.dtype.kind == "f":
-        bad = np.flatnonzero(~(np.abs(values) <= np.finfo(dtype).max))
-        if len(bad):
-            row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
-            raise _not_finite(values[bad[0]], name, f"row {row}, column {matrix.indices[bad[0]]}", dtype)
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        values = matrix.data
+    where = _first_not_finite(values, dtype)
+    if where is not None:
+        row = int(np.searchsorted(matrix.indptr, where[0], side="right")) - 1
+        raise _not_finite(values[where], name, f"row {row}, column {matrix.indices[where]}", dtype)
     return matrix
 
 
@@ -126,11 +132,16 @@ def check_sparse_format(X: Any, name: str) -> None:
     SciPy builds one whose indices lie outside of it, and whoever converts or multiplies it, SciPy too, reads
     and writes there.
     """
-    if X.format in ("csr", "csc", "bsr"):
-        try:
+    try:
+        if X.format in ("csr", "csc", "bsr"):
             X.check_format(full_check=True)
-        except ValueError as error:
-            raise InvalidValueError(f"{name}: not a valid {X.format.upper()} matrix: {error}") from error
+        else:
+            places = X.tocoo()
+            for axis, at, size in zip(("row", "column"), (places.row, places.col), X.shape, strict=True):
+                if len(at) and not 0 <= at.min() <= at.max() < size:
+                    raise ValueError(f"a {axis} index lies outside of 0 … {size - 1}")
+    except ValueError as error:
+        raise InvalidValueError(f"{name}: not a valid {X.format.upper()} matrix: {error}") from error
 
 
 def _check_features_shape(shape: tuple[int, ...], name: str, n_features: int) -> None:
@@ -334,17 +345,24 @@ def _check_length(array: NDArray[Any], name: str, n_rows: int) -> None:
 
 def _check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
     """Raise if a number is NaN, infinite, or would become infinite in `dtype`."""
+    where = _first_not_finite(array, dtype)
+    if where is not None:
+        row, *column = where
+        place = f"row {row}" + (f", column {column[0]}" if column else "")
+        raise _not_finite(array[where], name, place, dtype)
+
+
+def _first_not_finite(array: NDArray[Any], dtype: np.dtype[Any]) -> tuple[int, ...] | None:
+    """Where the first number is that is NaN, infinite, or would become infinite in `dtype`."""
     if array.dtype.kind != "f":
-        return
+        return None
     largest = np.finfo(dtype).max
     for first, chunk in _chunks(array):
         low, high = chunk.min(), chunk.max()  # NaN wins both
         if not (-largest <= low and high <= largest):
-            where = np.argwhere(~(np.abs(chunk) <= largest))[0]
-            bad = chunk[tuple(where)]
-            row, *column = (int(k) for k in where)
-            place = f"row {first + row}" + (f", column {column[0]}" if column else "")
-            raise _not_finite(bad, name, place, dtype)
+            row, *column = (int(k) for k in np.argwhere(~(np.abs(chunk) <= largest))[0])
+            return first + row, *column
+    return None
 
 
 def _not_finite(bad: Any, name: str, place: str, dtype: np.dtype[Any]) -> InvalidValueError:

@@ -40,7 +40,7 @@ from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import Loss, check_loss, criterion_of
+from hotloop.losses import Custom, Loss, check_loss, criterion_of
 from hotloop.metrics import Metric, check_metrics
 from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
@@ -281,7 +281,7 @@ class Trainer:
         self.columns = self._names_of_columns(validation is not None, watched)
 
         with Team(self.n_threads) as team:
-            if self.stepper.in_one_call:
+            if not isinstance(self.loss, Custom):  # Python looks at the rows of those
                 samples = samples.to_convert()
             gathers = samples.other is not None or (shuffle and samples.flat is not None)
             net = self.stepper.bind(batch_size, team.n_threads, gathers)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hotloop.activations import ACTIVATIONS
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
 from hotloop.engine.gather import CONVERT_FROM
+from hotloop.engine.sparse import FEWEST_INPUTS, FEWEST_OUTPUTS
 from hotloop.errors import HotloopError, InvalidValueError
 from hotloop.extras import require
 from hotloop.layers import LAYERS, Dense, Layer
@@ -100,8 +101,11 @@ def use(layers: Sequence[Layer], dtype: str, loss: Loss | str = "mse", **options
 
 
 def use_data(layers: Sequence[Layer], dtype: str, given: np.dtype[Any]) -> None:
-    """Predict from data of another dtype."""
+    """Data of another dtype: predict from few features; train on many, in a first layer that skips zeros."""
     Sequential(layers, input_dim=X.shape[1], dtype=dtype).predict(X.astype(given))
+    many = np.tile(X, FEWEST_INPUTS // X.shape[1]).astype(given)
+    wide = Sequential([Dense(FEWEST_OUTPUTS), *layers], input_dim=many.shape[1], dtype=dtype)
+    Trainer(wide, loss="mse", batch_size=len(X) // 2).fit(many, SHARES, epochs=1)
 
 
 def use_objective(layers: Sequence[Layer], dtype: str, loss: Loss) -> None:

@@ -191,7 +191,7 @@ class SparseRows(Rows):
         self._matrix = matrix
         self.shape, self.dtype = matrix.shape, matrix.dtype
         data = matrix.data if self.dtype in CONVERT_FROM else matrix.data.astype(np.float64)
-        parts = (np.ascontiguousarray(part) for part in (data, matrix.indices, matrix.indptr))
+        parts = (np.require(part, requirements=["C", "A"]) for part in (data, matrix.indices, matrix.indptr))
         self._parts = [in_place(part, part.dtype) for part in parts]
 
     def __getitem__(self, rows: slice) -> "SparseRows":

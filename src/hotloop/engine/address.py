@@ -11,7 +11,7 @@ from typing import Any
 
 from hotloop._jit import COMPILED, intrinsic, signature, typeof, types
 
-__all__ = ["NOWHERE", "address_of", "call"]
+__all__ = ["NOWHERE", "address_of", "asked", "call"]
 
 NOWHERE = 0
 """The address of a kernel that is not used."""
@@ -35,10 +35,10 @@ def _address_of(kernel: Any, kinds: tuple[Any, ...]) -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
-def _making(result: Any) -> Any:
-    """The intrinsic: the kernel at `address`, which returns a `result`, with these arguments."""
+def _caller_of(result: Any) -> Any:
+    """``call(address, arguments)``: what the kernel at `address`, which returns a `result`, says to these."""
 
-    def made(typing_context, address, arguments):
+    def called(typing_context, address, arguments):
         if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in arguments.types):
             return None  # the callee was compiled for contiguous arrays
 
@@ -56,11 +56,14 @@ def _making(result: Any) -> Any:
 
         return signature(result, types.int64, arguments), codegen
 
-    return intrinsic(made)
+    return intrinsic(called)
 
 
 if COMPILED:
-    call, asked = _making(types.none), _making(types.boolean)
+    call = _caller_of(types.none)
+    """``call(address, arguments)``: run the kernel at `address`, which returns nothing."""
+    asked = _caller_of(types.boolean)
+    """``asked(address, arguments)``: what the kernel at `address` answers, yes or no."""
 else:
 
     def call(address: int, arguments: tuple[Any, ...]) -> Any:

@@ -17,7 +17,7 @@ from hotloop.engine.table import CONVERT, N_IN, Net
 from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
 
-__all__ = ["convert_rows", "gather", "link_convert", "scatter_rows"]
+__all__ = ["CONVERT_FROM", "convert_rows", "gather", "link_convert", "scatter_rows"]
 
 
 AHEAD = 512
@@ -64,7 +64,10 @@ def convert_rows(source, rows, scale, out):
 
 @kernel_exact
 def convert(data, rows, first, last, scale, width, out, at):
-    """out[at:] = scale · rows first:last of `rows`, in the dtype of `out`; `data` and `out` are flat."""
+    """out[at:] = scale · rows first:last of `rows`, in the dtype of `out`; `data` and `out` are flat.
+
+    In the training loop denormal numbers of `data` are 0, as all there are.
+    """
     factor = out.dtype.type(scale)
     ahead = max(AHEAD // width, 1)
     for i in range(first, last):

@@ -19,14 +19,15 @@ from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, SPARSE, Net
 from hotloop.engine.tile import PLAIN, listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
 
-__all__ = ["link_sparse", "multiply_layer", "multiply_sparse"]
+__all__ = ["FEWEST_INPUTS", "FEWEST_OUTPUTS", "link_sparse", "multiply_layer", "multiply_sparse"]
 
 FEWEST_INPUTS, FEWEST_OUTPUTS = 64, 32
 """Of the first layer. With fewer there is little to gain, and small steps would feel the question."""
 
-SAMPLE, WORTH_SKIPPING = 3, 0.75
-"""The lists of so many tiles are made first. If they hold more of the terms than this, or one of them all, it
-is no use: tiles of all terms need no list, and have packed operands."""
+SAMPLE, WORTH_SKIPPING, LIST_COST = 3, 0.85, 0.3
+"""The lists of so many tiles are made first. They are no use if one holds all terms, or if they hold more of
+them than this share, less what a list costs (of the time of a tile of all terms; those side by side share it).
+Tiles of all terms need no list, and have packed operands."""
 FEWEST_TERMS = 16
 """What a list costs is a part of what a tile costs, and that is little with fewer terms."""
 
@@ -57,7 +58,7 @@ def multiply_sparse(out, start, a, b, rows, cols, inner, panel, after):
     block = len(lists) // (most + 1) * tile_rows
     if rows < tile_rows or inner < FEWEST_TERMS or block == 0:
         return False
-    total = 0
+    worth, total = WORTH_SKIPPING - LIST_COST * tile_cols / cols, 0
     for i in range(0, rows, block):
         n = min(block, rows - i)
         to = Matrix(out.data, out.offset + i * out.row, out.row, 1)
@@ -67,13 +68,14 @@ def multiply_sparse(out, start, a, b, rows, cols, inner, panel, after):
             some_a = Matrix(a.data, a.offset + i * a.row + p * a.col, a.row, a.col)
             some_b = Matrix(b.data, b.offset + p * b.row, b.row, 1)
             tiles = (n + tile_rows - 1) // tile_rows
-            for t in range(-SAMPLE if i + k == 0 else 0, tiles):
+            sample = min(SAMPLE, tiles // 4 + 1) if i + k == 0 else 0
+            for t in range(-sample, tiles):
                 # Before the first some others: the middle ones of equal parts, from the last.
-                tile = t if t >= 0 else tiles * (-1 - 2 * t) // (2 * SAMPLE)
+                tile = t if t >= 0 else tiles * (-1 - 2 * t) // (2 * sample)
                 r = tile * tile_rows
                 count = _list_terms(lists, tile * (most + 1), some_a, r, min(tile_rows, n - r), end - p)
                 total += count
-                if t < 0 and (count == end - p or total > WORTH_SKIPPING * SAMPLE * (end - p)):
+                if t < 0 and (count == end - p or total > worth * sample * (end - p)):
                     return False
             then = after if end == inner else PLAIN
             _multiply_listed(to, so_far, some_a, some_b, n, cols, end - p, panel, lists, most + 1, then)
