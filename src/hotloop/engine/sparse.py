@@ -26,7 +26,7 @@ FEWEST_INPUTS, FEWEST_OUTPUTS = 64, 32
 
 SAMPLE, WORTH_SKIPPING, LIST_COST = 3, 0.85, 0.3
 """The lists of so many tiles are made first. They are no use if one holds all terms, or if they hold more of
-them than this share, less what a list costs (of the time of a tile of all terms; those side by side share it).
+them than this share, less what a list costs (of the time of a tile of all terms; all side by side share it).
 Tiles of all terms need no list, and have packed operands."""
 FEWEST_TERMS = 16
 """What a list costs is a part of what a tile costs, and that is little with fewer terms."""
