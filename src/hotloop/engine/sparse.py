@@ -58,7 +58,7 @@ def multiply_sparse(out, start, a, b, rows, cols, inner, panel, after):
     block = len(lists) // (most + 1) * tile_rows
     if rows < tile_rows or inner < FEWEST_TERMS or block == 0:
         return False
-    worth, total = WORTH_SKIPPING - LIST_COST * tile_cols / cols, 0
+    worth, total = WORTH_SKIPPING - LIST_COST * tile_cols / max(cols, 1), 0
     for i in range(0, rows, block):
         n = min(block, rows - i)
         to = Matrix(out.data, out.offset + i * out.row, out.row, 1)
