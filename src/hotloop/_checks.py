@@ -132,6 +132,7 @@ def check_sparse_format(X: Any, name: str) -> None:
     SciPy builds one whose indices lie outside of it, and whoever converts or multiplies it, SciPy too, reads
     and writes there.
     """
+    problem = ""
     try:
         if X.format in ("csr", "csc", "bsr"):
             X.check_format(full_check=True)
@@ -139,9 +140,11 @@ def check_sparse_format(X: Any, name: str) -> None:
             places = X.tocoo()
             for axis, at, size in zip(("row", "column"), (places.row, places.col), X.shape, strict=True):
                 if len(at) and not 0 <= at.min() <= at.max() < size:
-                    raise ValueError(f"a {axis} index lies outside of 0 … {size - 1}")
+                    problem = f"a {axis} index lies outside of 0 … {size - 1}"
     except ValueError as error:
-        raise InvalidValueError(f"{name}: not a valid {X.format.upper()} matrix: {error}") from error
+        problem = str(error)
+    if problem:
+        raise InvalidValueError(f"{name}: not a valid {X.format.upper()} matrix: {problem}")
 
 
 def _check_features_shape(shape: tuple[int, ...], name: str, n_features: int) -> None:
