@@ -134,7 +134,7 @@ class Samples:
         n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
         x, which, n_in = block.x[: n * self.features.shape[1]], NO_ROWS, self.features.shape[1]
         if self.other is not None:
-            which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+            which = _numbers(rows)
         elif self.flat is None:
             stage_rows(self.features, rows, x.reshape(n, n_in), self.scale)
         elif isinstance(rows, slice):
@@ -199,8 +199,12 @@ class SparseRows(Rows):
 
     def stage(self, rows: slice | NDArray[np.int64], out: NDArray[Any]) -> None:
         """out[:] = the rows, in the dtype of `out`."""
-        which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        scatter_rows(*self._parts, which, out)
+        scatter_rows(*self._parts, _numbers(rows), out)
+
+
+def _numbers(rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which rows they are, one by one, as kernels take them."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
 
 def _is_plain(array: NDArray[Any]) -> bool:
@@ -237,8 +241,7 @@ def stage_rows(
         return
     plain, converted = _is_plain(source), source.dtype != out.dtype
     if plain and converted and source.dtype in CONVERT_FROM and COMPILED:
-        which = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        convert_rows(_Writable(source).as_array(), which, factor, out)
+        convert_rows(_Writable(source).as_array(), _numbers(rows), factor, out)
     elif plain and not converted and not isinstance(rows, slice) and factor == 1.0:
         # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range. Other
         # layouts np.take would copy whole.

@@ -2,8 +2,8 @@
 
 The inputs of the first layer are the user's: images, counts, one-hot columns. A tile (`engine.tile`) reads a
 term of some rows of `a`; where these are all 0, it would add nothing. So the terms that count are listed for
-each tile, and its loop goes through the list. Of MNIST's 784 pixels, 53 in 100 are 0 in all of eight images;
-of 128 images, 61 in 100 are 0 in all of eight neighbouring pixels.
+each tile, and its loop goes through the list. (About half of MNIST's pixels are 0 in all of eight images, and
+more than half of its images in all of eight neighbouring pixels.)
 
 The sums have the order of `multiply`: they are the same to the last bit, as long as `b` is finite.
 """
