@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hotloop as hl
-from hotloop.planning import AHEAD, Plans
+from hotloop.planning import STEPS_AHEAD, Plans
 
 GROUPS = np.array([1.0, 0.25])
 OPTIMIZERS = {
@@ -33,7 +33,7 @@ def expected(optimizer, steps, factor, average):
 def test_a_plan_has_the_numbers_of_its_steps(optimizer, average):
     """Also over the end of what was made ahead, back to earlier steps, and with another factor."""
     plans = Plans(GROUPS, average)
-    for first, n, factor in ((0, 3, 1.0), (3, 4, 1.0), (AHEAD - 2, 5, 1.0), (4, 2, 1.0), (6, 2, 0.5)):
+    for first, n, factor in ((0, 3, 1.0), (3, 4, 1.0), (STEPS_AHEAD - 2, 5, 1.0), (4, 2, 1.0), (6, 2, 0.5)):
         plan = plans.of(first, n, optimizer, factor, 5)
         found = plan.scalars, plan.rates, plan.average_rates
         assert all(part.flags.c_contiguous for part in found)

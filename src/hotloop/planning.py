@@ -10,7 +10,7 @@ from hotloop.optimizers import Optimizer
 
 __all__ = ["Plan", "Plans"]
 
-AHEAD = 512
+STEPS_AHEAD = 512
 """Steps of a plan at a constant rate: made a few at a time, they would cost as much as all of these."""
 
 
@@ -59,7 +59,7 @@ class Plans:
             return self._make(first, n_steps, *wanted)
         at = first - self._first
         if wanted != self._made_for or at < 0 or at + n_steps > len(self._plan):
-            self._plan = self._make(first, max(n_steps, AHEAD), *wanted)
+            self._plan = self._make(first, max(n_steps, STEPS_AHEAD), *wanted)
             self._made_for, self._first, at = wanted, first, 0
         return self._plan.part(at, at + n_steps)
 

@@ -20,7 +20,7 @@ from hotloop.engine.tile import tile_shape
 __all__ = ["CONVERT_FROM", "convert_rows", "gather", "link_convert", "scatter_rows"]
 
 
-AHEAD = 512
+NUMBERS_AHEAD = 512
 """Of short rows so many numbers ahead are asked for, of long ones the next."""
 
 
@@ -48,7 +48,7 @@ def gather(net, block, first, last, crew):
         arguments = (block.other, rows, first + lo, first + hi, block.scale, n_in, net.work, to)
         call(net.calls[CONVERT], arguments)
         return
-    ahead = max(AHEAD // n_in, 1)
+    ahead = max(NUMBERS_AHEAD // n_in, 1)
     for i in range(lo, hi):
         start, to = rows[first + i] * n_in, net.inputs + i * n_in
         fetch_row(block.x, rows[min(first + i + ahead, len(rows) - 1)], n_in)
@@ -69,7 +69,7 @@ def convert(data, rows, first, last, scale, width, out, at):
     In the training loop denormal numbers of `data` are 0, as all there are.
     """
     factor = out.dtype.type(scale)
-    ahead = max(AHEAD // width, 1)
+    ahead = max(NUMBERS_AHEAD // width, 1)
     for i in range(first, last):
         start = rows[i] * width
         fetch_row(data, rows[min(i + ahead, len(rows) - 1)], width)

@@ -42,7 +42,7 @@ SUMS = 5
 
 AVERAGE_GRAIN = 1024
 """Numbers of θ in a thread's grain where a pass goes over all of it."""
-AHEAD = 1024
+NUMBERS_AHEAD = 1024
 """Numbers that are asked for so far ahead of those looked at: of itself the processor brings what follows at
 two thirds of the memory's pace."""
 
@@ -237,7 +237,7 @@ def all_finite(x):
     """Whether no number is NaN or infinite."""
     finite = True
     for first in range(0, len(x), STRIP):
-        fetch(x, first + AHEAD)
+        fetch(x, first + NUMBERS_AHEAD)
         part = x[first : first + STRIP]
         for i in range(len(part)):
             finite &= np.isfinite(part[i])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.fetch import fetch_vectors
-from hotloop.engine.packing import copy_columns, pack_groups, pack_rows, pack_transposed
+from hotloop.engine.packing import copy_terms, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
     PANEL_COLUMNS,
     PLAIN,
@@ -64,10 +64,20 @@ class Matrix(NamedTuple):
     col: int
 
 
+def a_pays(transposed: bool, cols: int, spread: int) -> bool:
+    """Whether so many columns pay for a copy of `a`, if it has the rows for it; `spread` as in `SPREAD`."""
+    if transposed:
+        return cols >= MANY or (cols >= SOME and spread > SPREAD)
+    return cols >= VERY_WIDE
+
+
+is_worth_packing = kernel(a_pays)
+
+
 def panel_size(terms: int, cols: int, spread: int) -> int:
     """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `SPREAD`."""
     terms = min(terms, MOST_TERMS)
-    packs = cols >= MANY or (cols >= SOME and spread > SPREAD)
+    packs = a_pays(True, cols, spread)  # the other `a` needs more columns
     return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, FEW * MOST_TERMS)
 
 
@@ -199,7 +209,8 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
     tile_rows, tile_cols = tile_shape(out.data)
     at = inner * tile_cols
     block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
-    if block < WORTH_PACKING or rows < WORTH_PACKING or not _is_worth_packing(a, cols, inner):
+    enough = rows >= WORTH_PACKING and block >= WORTH_PACKING
+    if not enough or not is_worth_packing(a.row == 1, cols, inner * a.col):
         _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel, after)
         return
     for first in range(0, rows, block):
@@ -211,14 +222,6 @@ def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
             pack_rows(panel, at, a.data, a.offset + first * a.row, a.row, last - first, inner)
             packed = Matrix(panel, at, inner, 1)
         _multiply_rows(out, start, packed, inner, b, first, last, cols, inner, panel, after)
-
-
-@kernel
-def _is_worth_packing(a, cols, inner):
-    """Whether so many columns pay for a copy of `a`, if it has the rows for it."""
-    if a.row == 1:
-        return cols >= MANY or (cols >= SOME and inner * a.col > SPREAD)
-    return cols >= VERY_WIDE
 
 
 @kernel
@@ -240,7 +243,7 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
         if b.col != 1:
             pack_transposed(panel, b.data, b.offset + j * b.col, b.col, n_cols, inner, tile_cols)
         elif wide:
-            copy_columns(panel, b.data, b.offset + j, b.row, n_cols, inner)
+            copy_terms(panel, 0, b.data, b.offset + j, b.row, n_cols, inner, tile_cols)
         else:
             source, offset, step = b.data, b.offset + j, b.row
         for i in range(first, last, tile_rows):

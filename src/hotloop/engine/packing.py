@@ -11,19 +11,21 @@ from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import Vectors, target_shape
 
-__all__ = ["copy_columns", "copy_tile_columns", "pack_groups", "pack_rows", "pack_transposed"]
+__all__ = ["copy_terms", "pack_groups", "pack_rows", "pack_transposed"]
 
 
 @kernel
-def copy_columns(panel, b, offset, step, n_cols, terms):
-    """A panel of `b`, whose rows are `step` apart: `n_cols` columns, those of a tile at most."""
-    _, tile_cols = tile_shape(panel)
+def copy_terms(panel, at, source, offset, step, n, terms, width):
+    """panel[at + p width + k] = source[offset + p step + k], for p < terms and k < n."""
+    tile_rows, tile_cols = tile_shape(panel)
     for p in range(terms):
-        to, origin = p * tile_cols, offset + p * step
-        if n_cols == tile_cols:
-            copy_tile_columns(panel, to, b, origin)
+        to, origin = at + p * width, offset + p * step
+        if n == tile_cols:
+            copy_tile_columns(panel, to, source, origin)
+        elif n == tile_rows:
+            copy_tile_rows(panel, to, source, origin)
         else:
-            copy(b[origin : origin + n_cols], panel[to : to + n_cols])
+            copy(source[origin : origin + n], panel[to : to + n])
 
 
 @kernel
@@ -44,13 +46,7 @@ def pack_transposed(panel, b, offset, step, n_cols, terms, tile_cols):
 def pack_groups(panel, at, a, offset, step, rows, terms, group):
     """Rows of a transposed `a`, whose terms are `step` apart, to panel[at:] in groups."""
     for i in range(0, rows, group):
-        n = min(group, rows - i)
-        for p in range(terms):
-            to, origin = at + i * terms + p * group, offset + i + p * step
-            if n == group:
-                copy_tile_rows(panel, to, a, origin)
-            else:
-                copy(a[origin : origin + n], panel[to : to + n])
+        copy_terms(panel, at + i * terms, a, offset + i, step, min(group, rows - i), terms, group)
 
 
 @kernel

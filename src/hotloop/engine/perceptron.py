@@ -43,7 +43,7 @@ STATE_SIZE = 4
 
 NONE = -1
 """No row to fetch."""
-AHEAD = 2
+ROWS_AHEAD = 2
 """Samples from one whose row is fetched to it: the sums of one are shorter than the memory's delay."""
 
 
@@ -72,7 +72,7 @@ def epoch(mistakes, weights, drift, pocket, state, samples, labels, steps, order
         mistakes[m] = 0
     for k in range(len(order)):
         i = order[k]
-        upcoming = order[k + AHEAD] if k + AHEAD < len(order) else NONE
+        upcoming = order[k + ROWS_AHEAD] if k + ROWS_AHEAD < len(order) else NONE
         if steps[i] != 0:
             for m in active:
                 mistakes[m] += visit(

@@ -14,7 +14,7 @@ from llvmlite import ir
 from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_inline, types
 from hotloop.engine.address import NOWHERE, address_of, asked
 from hotloop.engine.matmul import MOST_TERMS, WIDE, Matrix, multiply
-from hotloop.engine.packing import copy_tile_columns
+from hotloop.engine.packing import copy_terms
 from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, SPARSE, Net
 from hotloop.engine.tile import PLAIN, listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
@@ -113,9 +113,8 @@ def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, af
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         source, offset, step = b.data, b.offset + j, b.row
-        if cols >= WIDE and n_cols == tile_cols:
-            for p in range(terms):
-                copy_tile_columns(panel, p * tile_cols, b.data, b.offset + p * b.row + j)
+        if cols >= WIDE:
+            copy_terms(panel, 0, b.data, b.offset + j, b.row, n_cols, terms, tile_cols)
             source, offset, step = panel, 0, tile_cols
         for i in range(0, rows, tile_rows):
             n_rows, at = min(tile_rows, rows - i), i // tile_rows * room
