@@ -11,7 +11,7 @@ from hotloop.data.staging import stage_rows
 from hotloop.engine.fetch import STRIP
 from hotloop.engine.gather import gather, link_convert, scatter_rows
 from hotloop.engine.loop import Block
-from hotloop.engine.team import SYNC_SIZE, Crew
+from hotloop.engine.team import Crew, sync_zeros
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 pytestmark = pytest.mark.kernels
@@ -34,7 +34,7 @@ def test_the_rows_that_are_asked_for(given, width, n_threads, dtype):
     block = Block(x, rows, nothing, nothing[:, 0], len(rows), other, scale)
     bound.work[:] = np.nan
     for tid in range(n_threads):
-        gather(bound, block, 3, 13, Crew(tid, n_threads, np.zeros(SYNC_SIZE, np.int64)))
+        gather(bound, block, 3, 13, Crew(tid, n_threads, sync_zeros(1)))
     found = bound.work[bound.inputs : bound.inputs + 10 * width].reshape(10, width)
     np.testing.assert_array_equal(found, X[rows[3:13]].astype(dtype) * bound.work.dtype.type(scale))
     assert np.isnan(np.delete(bound.work, np.s_[bound.inputs : bound.inputs + 10 * width])).all()

@@ -11,13 +11,13 @@ from hotloop.engine.descent import add_gradient, descend
 from hotloop.engine.loop import Update
 from hotloop.engine.network import backward, forward, is_relu, loss_rows
 from hotloop.engine.table import DELTA, N_OUT, PREDICTION, VALUE, Mode
-from hotloop.engine.team import SYNC_SIZE, Crew
+from hotloop.engine.team import Crew, sync_zeros
 from hotloop.losses import LOSSES, criterion_of
 from hotloop.objective import Objective
 
 pytestmark = pytest.mark.kernels
 
-ALONE = Crew(0, 1, np.zeros(SYNC_SIZE, np.int64))
+ALONE = Crew(0, 1, sync_zeros(1))
 TRAINING = Mode(1, 0, 0, 0)
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 FLOATS = list(TOLERANCE)

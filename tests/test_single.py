@@ -123,7 +123,8 @@ def test_what_is_zero_is_not_looked_at():
     W = np.arange(28.0).reshape(7, 4)
     W[x == 0] = np.inf
     net, theta, x = net_of(W, x)
-    single_forward(net, 0, theta, x, 0)
+    single_forward(net, 0, theta, x, 0, 0, 3)
+    single_forward(net, 0, theta, x, 0, 3, 7)  # as another thread goes on
     value, delta = net.table[0, VALUE], net.table[0, DELTA]
     np.testing.assert_array_equal(net.work[value : value + 4], x[x != 0] @ W[x != 0])
     net.work[delta : delta + 4] = [1.0, 2.0, 0.0, np.nan]

@@ -13,7 +13,7 @@ import hotloop as hl
 from helpers import within
 from hotloop._jit import COMPILED
 from hotloop.data.staging import WIDE
-from hotloop.engine.team import SYNC_SIZE, Team, barrier, check_threads, share
+from hotloop.engine.team import Team, barrier, check_threads, share, sync_zeros
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 pytestmark = pytest.mark.kernels
@@ -80,7 +80,7 @@ def test_barrier_holds_everybody(n_threads):
 @threads_only
 def test_barrier_waits_for_the_last():
     """With one thread late by much more than it may spin: the others have not gone on."""
-    sync, order = np.zeros(SYNC_SIZE, np.int64), []
+    sync, order = sync_zeros(1), []
 
     @numba.njit(nogil=True)
     def meet(sync):
@@ -136,7 +136,7 @@ def test_a_failure_of_the_main_thread_hangs_nobody():
             team.run(work)
 
     # Compiled now, not while the others wait.
-    take_turns(np.zeros(1, np.int64), 1, 0, 1, np.zeros(SYNC_SIZE, np.int64))
+    take_turns(np.zeros(1, np.int64), 1, 0, 1, sync_zeros(1))
     with pytest.raises(ArithmeticError, match="in the middle"):
         within(20, run)
 

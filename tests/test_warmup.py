@@ -38,7 +38,8 @@ for optimizer, loss, targets in ((hl.AdamW(), "softmax_cross_entropy", y), (hl.S
 images = rng.integers(0, 256, (50, 70), np.uint8)
 for given in (images, images / 255, (images / 255).astype(np.float32)):
     wide = hl.Sequential([hl.Dense(40, "relu"), hl.Dense(3)], input_dim=70)
-    hl.Trainer(wide, loss="softmax_cross_entropy", batch_size=32).fit(given, y[:50], epochs=1)
+    trainer = hl.Trainer(wide, loss="softmax_cross_entropy", batch_size=32, n_threads=2)
+    trainer.fit(given, y[:50], epochs=1)
     wide.predict(given)
 print(json.dumps({
     "compiled": TALLY.compiled, "loaded": TALLY.loaded, "folder": str(cache_folder()),

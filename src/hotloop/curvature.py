@@ -15,7 +15,7 @@ from hotloop.engine.hessian import SEPARABLE, matrix_block
 from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.table import OP, Mode, Net
 from hotloop.engine.tangent import bind_tangents
-from hotloop.engine.team import SYNC_SIZE
+from hotloop.engine.team import sync_zeros
 from hotloop.losses import Criterion
 
 __all__ = ["matrix", "products"]
@@ -62,7 +62,7 @@ def _by_units(own: list[Net], curvature: Criterion, whole: bool) -> Callable[...
         """`matrix_block` of one thread, which waits for nobody."""
         parts = np.empty((batch_size, len(H)), H.dtype)
         arguments = tangents[tid], curvature, int(whole), parts, H.reshape(-1), batch_size, mode
-        alone = np.zeros(SYNC_SIZE, np.int64)
+        alone = sync_zeros(1)
         matrix_block(own[tid], block, loss, scale, theta, *arguments, tid, n_threads, alone)
 
     return add
@@ -77,7 +77,7 @@ def _by_vectors(own: list[Net], curvature: Criterion, kernel: Any) -> Callable[.
         batch_size: int, mode: Mode, sums: Any, tid: int, n_threads: int, sync: Any,
     ) -> None:  # fmt: skip
         """`kernel` on each of them, in one thread."""
-        units, alone = np.zeros((VECTORS, len(H)), H.dtype), np.zeros(SYNC_SIZE, np.int64)
+        units, alone = np.zeros((VECTORS, len(H)), H.dtype), sync_zeros(1)
         for first in range(tid * VECTORS, len(H), n_threads * VECTORS):
             out = H[first : first + VECTORS]
             v = units[: len(out)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hotloop.data.staging import BLOCK_BYTES, Rows, in_place, stage_rows
 from hotloop.engine.loop import predict_block
 from hotloop.engine.table import PREDICTION
-from hotloop.engine.team import SYNC_SIZE, Team, check_threads
+from hotloop.engine.team import Team, check_threads, sync_zeros
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ BATCH = 256
 ROWS_A_THREAD = 64
 """Fewer rows than this are not worth a thread of their own."""
 # Arguments of the kernel.
-ALONE = 0, 1, np.zeros(SYNC_SIZE, np.int64)
+ALONE = 0, 1, sync_zeros(1)
 """The crew of one thread: it waits for nobody."""
 PREDICTING = tuple(PREDICTION)
 """The mode: a named tuple would cost a call more than a small network does."""

@@ -13,6 +13,7 @@ from hotloop.custom import with_own_loss
 from hotloop.engine.address import NOWHERE, address_of
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
+from hotloop.engine.relay import link_relay
 from hotloop.engine.single import link_single
 from hotloop.engine.table import Mode, Net, mask_seed
 from hotloop.engine.team import Team
@@ -138,6 +139,7 @@ class Stepper:
         """
         arguments = (0, self._hyper, np.empty(1), self._state, self._model.theta, self._grad, 0, 0)
         self._address = address_of(self._recipe.optimizer.kernel(), arguments)
+        link_relay(net, block)
         self._criterion = criterion_of(self._recipe.loss, self._model.dtype)
         self._run(net, self._part(block, 0, 0), self._plans.of_no_steps(), 1, Team(1))
 

@@ -101,11 +101,11 @@ def use(layers: Sequence[Layer], dtype: str, loss: Loss | str = "mse", **options
 
 
 def use_data(layers: Sequence[Layer], dtype: str, given: np.dtype[Any]) -> None:
-    """Data of another dtype: predict from few features; train on many, in a first layer that skips zeros."""
+    """Data of another dtype: predict from few features; train on many, in a first layer of its own form."""
     Sequential(layers, input_dim=X.shape[1], dtype=dtype).predict(X.astype(given))
     many = np.tile(X, FEWEST_INPUTS // X.shape[1]).astype(given)
     wide = Sequential([Dense(FEWEST_OUTPUTS), *layers], input_dim=many.shape[1], dtype=dtype)
-    Trainer(wide, loss="mse", batch_size=len(X) // 2).fit(many, SHARES, epochs=1)
+    Trainer(wide, loss="mse", batch_size=len(X) // 2, n_threads=2).fit(many, SHARES, epochs=1)
 
 
 def use_objective(layers: Sequence[Layer], dtype: str, loss: Loss) -> None:

@@ -10,7 +10,7 @@ from hotloop.data.staging import check_rows, stage_rows
 from hotloop.engine.jacobian import jacobian_block, jvp_block, vjp_block
 from hotloop.engine.table import Net
 from hotloop.engine.tangent import bind_tangents
-from hotloop.engine.team import SYNC_SIZE
+from hotloop.engine.team import sync_zeros
 from hotloop.errors import InvalidTypeError
 from hotloop.sequential import Sequential
 
@@ -173,4 +173,4 @@ def _rows(values: Any, name: str, n: int, width: int, model: Sequential, why: st
 
 def _alone() -> NDArray[np.int64]:
     """The barrier of one thread."""
-    return np.zeros(SYNC_SIZE, np.int64)
+    return sync_zeros(1)

@@ -17,7 +17,15 @@ from hotloop.engine.table import CONVERT, N_IN, Net
 from hotloop.engine.team import share
 from hotloop.engine.tile import tile_shape
 
-__all__ = ["CONVERT_FROM", "convert_rows", "gather", "link_convert", "scatter_rows"]
+__all__ = [
+    "CONVERT_FROM",
+    "convert_rows",
+    "gather",
+    "gather_part",
+    "link_convert",
+    "own_inputs",
+    "scatter_rows",
+]
 
 
 NUMBERS_AHEAD = 512
@@ -25,76 +33,92 @@ NUMBERS_AHEAD = 512
 
 
 @kernel
-def fetch_row(data, row, width):
-    """Ask for row `row` of a flat array of rows."""
-    for k in range(row * width, (row + 1) * width, FETCHED_BYTES // data.itemsize):
+def fetch_part(data, start, end):
+    """Ask for data[start:end]."""
+    for k in range(start, end, FETCHED_BYTES // data.itemsize):
         fetch_vectors(data, k)
 
 
 def link_convert(net: Net, dtype: np.dtype[Any]) -> None:
     """Give `net` the address of the kernel that converts rows of `dtype`."""
     rows, raw = np.empty(0, np.int64), np.empty(0, np.uint8)
-    net.calls[CONVERT] = address_of(CONVERT_FROM[dtype], (raw, rows, 0, 0, 1.0, 0, net.work, 0))
+    net.calls[CONVERT] = address_of(CONVERT_FROM[dtype], (raw, rows, 0, 0, 1.0, 0, 0, 0, net.work, 0))
 
 
 @kernel
 def gather(net, block, first, last, crew):
     """Copy this thread's share of rows first:last of the block to where the network has its inputs."""
-    n_in, rows = net.table[0, N_IN], block.rows
+    n_in = net.table[0, N_IN]
     grain, _ = tile_shape(net.work)
     lo, hi = share(last - first, grain, crew.tid, crew.n_threads)
+    gather_part(net, block, first + lo, first + hi, np.int64(0), n_in, net.inputs + lo * n_in)
+
+
+@kernel
+def own_inputs(net, crew):
+    """Where in `work` this thread of a relay has its columns of the inputs: a place for a whole minibatch."""
+    return net.inputs + crew.tid * len(net.row_loss) * net.table[0, N_IN]
+
+
+@kernel
+def gather_part(net, block, first, last, left, right, at):
+    """Copy columns left:right of rows first:last of the block to work[at:], a place for (rows, n_in)."""
+    n_in, rows = net.table[0, N_IN], block.rows
     if net.calls[CONVERT] != NOWHERE:
-        to = net.inputs + lo * n_in
-        arguments = (block.other, rows, first + lo, first + hi, block.scale, n_in, net.work, to)
+        arguments = (block.other, rows, first, last, block.scale, n_in, left, right, net.work, at)
         call(net.calls[CONVERT], arguments)
         return
-    ahead = max(NUMBERS_AHEAD // n_in, 1)
-    for i in range(lo, hi):
-        start, to = rows[first + i] * n_in, net.inputs + i * n_in
-        fetch_row(block.x, rows[min(first + i + ahead, len(rows) - 1)], n_in)
-        copy(block.x[start : start + n_in], net.work[to : to + n_in])
+    width = right - left
+    ahead = max(NUMBERS_AHEAD // width, 1)
+    for i in range(first, last):
+        start, to = rows[i] * n_in + left, at + (i - first) * n_in + left
+        following = rows[min(i + ahead, len(rows) - 1)] * n_in + left
+        fetch_part(block.x, following, following + width)
+        copy(block.x[start : start + width], net.work[to : to + width])
 
 
 @kernel_exact
 def convert_rows(source, rows, scale, out):
     """out[i] = scale · source[rows[i]], in the dtype of `out`; both (rows, features) and contiguous."""
-    data, to = source.reshape(source.size), out.reshape(out.size)
-    convert(data, rows, np.int64(0), len(rows), scale, out.shape[1], to, np.int64(0))
+    data, to, none, width = source.reshape(source.size), out.reshape(out.size), np.int64(0), out.shape[1]
+    convert(data, rows, none, len(rows), scale, width, none, width, to, none)
 
 
 @kernel_exact
-def convert(data, rows, first, last, scale, width, out, at):
-    """out[at:] = scale · rows first:last of `rows`, in the dtype of `out`; `data` and `out` are flat.
+def convert(data, rows, first, last, scale, n_in, left, right, out, at):
+    """out[at:] = scale · columns left:right of rows first:last of `rows`, in the dtype of `out`.
 
+    `data` and `out` are flat, their rows `n_in` apart.
     In the training loop denormal numbers of `data` are 0, as all there are.
     """
     factor = out.dtype.type(scale)
+    width = right - left
     ahead = max(NUMBERS_AHEAD // width, 1)
     for i in range(first, last):
-        start = rows[i] * width
-        fetch_row(data, rows[min(i + ahead, len(rows) - 1)], width)
-        part, target = data[start : start + width], out[at : at + width]
+        start, to = rows[i] * n_in + left, at + (i - first) * n_in + left
+        following = rows[min(i + ahead, len(rows) - 1)] * n_in + left
+        fetch_part(data, following, following + width)
+        part, target = data[start : start + width], out[to : to + width]
         for j in range(len(target)):
             target[j] = out.dtype.type(part[j]) * factor
-        at += width
 
 
 @kernel
-def convert_float32(raw, rows, first, last, scale, width, out, at):
+def convert_float32(raw, rows, first, last, scale, n_in, left, right, out, at):
     """`convert`, from the bytes of float32."""
-    convert(raw.view(np.float32), rows, first, last, scale, width, out, at)
+    convert(raw.view(np.float32), rows, first, last, scale, n_in, left, right, out, at)
 
 
 @kernel
-def convert_float64(raw, rows, first, last, scale, width, out, at):
+def convert_float64(raw, rows, first, last, scale, n_in, left, right, out, at):
     """`convert`, from the bytes of float64."""
-    convert(raw.view(np.float64), rows, first, last, scale, width, out, at)
+    convert(raw.view(np.float64), rows, first, last, scale, n_in, left, right, out, at)
 
 
 @kernel
-def convert_uint8(raw, rows, first, last, scale, width, out, at):
+def convert_uint8(raw, rows, first, last, scale, n_in, left, right, out, at):
     """`convert`, from bytes."""
-    convert(raw, rows, first, last, scale, width, out, at)
+    convert(raw, rows, first, last, scale, n_in, left, right, out, at)
 
 
 CONVERT_FROM: dict[np.dtype[Any], Any] = {

@@ -46,10 +46,12 @@ def forward(net, theta, x, n, mode, crew, panel):
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
         if done:  # by the dense row before
             done = False
+        elif k == 0 and mode.begun:
+            done = is_relu(net, 1) and net.calls[SINGLE_FORWARD] == NOWHERE
         elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
             # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:
-                call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset))
+                call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset, np.int64(0), n_in))
         elif op == DENSE:
             done = is_relu(net, k + 1)
             after, value = (RECTIFIED, net.table[k + 1][VALUE]) if done else (PLAIN, row[VALUE])

@@ -6,8 +6,6 @@ threads meet. They are compiled when a network first has one, and called by thei
 
 from typing import Any
 
-import numpy as np
-
 from hotloop._jit import kernel
 from hotloop.activations import (
     COMMON,
@@ -54,7 +52,7 @@ from hotloop.engine.table import (
     WEIGHT,
     Net,
 )
-from hotloop.engine.team import SYNC_SIZE, Crew, barrier, share
+from hotloop.engine.team import Crew, barrier, share, sync_zeros
 
 __all__ = ["link"]
 
@@ -67,7 +65,7 @@ def link(net: Net) -> Net:
     if rarer:
         net.calls[ACTIVATE] = address_of(rarer_activate, (0, numbers, numbers))
         net.calls[ACTIVATE_BACKWARD] = address_of(rarer_activate_backward, (0, numbers, numbers, numbers))
-    crew = Crew(0, 1, np.zeros(SYNC_SIZE, np.int64))
+    crew = Crew(0, 1, sync_zeros(1))
     if rarer or others:
         arguments: tuple[Any, ...] = (net, 0, numbers, numbers, 0, 0, 0, 0, PREDICTION, crew)
         whole = bool(others)

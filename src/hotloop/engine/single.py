@@ -12,7 +12,6 @@ from hotloop.engine.address import address_of
 from hotloop.engine.table import (
     BIAS,
     DELTA,
-    N_IN,
     N_OUT,
     NONE,
     PARTIAL,
@@ -30,23 +29,26 @@ __all__ = ["link_single", "nonzeros", "single_forward", "single_step"]
 def link_single(net: Net, in_place: bool) -> None:
     """Give `net`, for minibatches of one row, the address of the one, and of the other if it may be used."""
     numbers = net.work
-    net.calls[SINGLE_FORWARD] = address_of(single_forward, (net, 0, numbers, numbers, 0))
+    net.calls[SINGLE_FORWARD] = address_of(single_forward, (net, 0, numbers, numbers, 0, 0, 0))
     if in_place:
         net.calls[SINGLE_STEP] = address_of(single_step, (net, 0, numbers, numbers, 0, 0.0, 0, 0))
 
 
 @kernel_in_order
-def single_forward(net, k, theta, source, offset):
-    """z = b + Σ xᵢ Wᵢ of a dense row of the table, over the inputs that are not 0, in their order."""
+def single_forward(net, k, theta, source, offset, lo, hi):
+    """z = b + Σ xᵢ Wᵢ of a dense row of the table, over the inputs that are not 0, in their order.
+
+    Over inputs lo:hi alone; unless they are the first, their terms are added to z.
+    """
     row = net.table[k]
-    n_in, n_out, first = row[N_IN], row[N_OUT], row[WEIGHT]
-    x, z = source[offset : offset + n_in], net.work[row[VALUE] : row[VALUE] + n_out]
-    bias = (
-        theta[row[BIAS] : row[BIAS] + n_out] if row[BIAS] != NONE else net.work[net.zeros : net.zeros + n_out]
-    )
-    for j in range(len(z)):
-        z[j] = bias[j]
-    places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
+    n_out, first = row[N_OUT], row[WEIGHT] + lo * row[N_OUT]
+    x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
+    if lo == 0:
+        biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+        start = biases[bias : bias + n_out]
+        for j in range(len(z)):
+            z[j] = start[j]
+    places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
     count = nonzeros(x, places)
     # Four rows at a time, so that z is read less.
     four = count - count % 4

@@ -80,10 +80,15 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `sparse` and `gather`.
+# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `sparse`, `gather`
+# and `relay`.
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
-SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT = range(5, 9)
-CALLS = 9
+SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT, RELAY = range(5, 10)
+CALLS = 10
+
+RELAY_INPUTS, RELAY_OUTPUTS, RELAY_SUMS = 32, 32, 1 << 15
+"""What pays for a relay: so many inputs for each thread and so many outputs, and at most so many sums in a
+minibatch. (Beyond, they take as long to pass on as W; and for few rows at a time W is not packed.)"""
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
@@ -159,6 +164,7 @@ class Net(NamedTuple):
     panels: int  # offset into work of the threads' panels
     panel_size: int  # numbers in one thread's panel
     inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
+    relays: int  # 1 where each thread has a place for inputs of its own there: see `engine.relay`
     penalised: int  # 1 where a kernel has a penalty with a gradient
     limited: int  # 1 where a kernel has a limit to keep after each step
     alike: int  # 1 where all of θ has one rate, and no proximal step
@@ -171,6 +177,7 @@ class Mode(NamedTuple):
     seed: int
     step: int
     before: int  # rows of the minibatch that came before these
+    begun: int = 0  # 1 where the outputs of the first row of the table are there
 
 
 PREDICTION = Mode(0, 0, 0, 0)
@@ -207,6 +214,16 @@ def buffer_offsets(operations: list[Operation]) -> list[tuple[Buffer, int]]:
 def rate_groups(operations: list[Operation]) -> list[float]:
     """The distinct factors of the learning rate, in order of appearance; 1 first."""
     return list(dict.fromkeys([1.0, *(operation.lr_scale for operation in operations)]))
+
+
+def is_worth_a_relay(first: Operation, capacity: int, n_threads: int) -> bool:
+    """Whether threads should share the inputs of the first row of the table, not the rows of a minibatch."""
+    return (
+        first.op == DENSE
+        and 1 < n_threads <= first.n_in // RELAY_INPUTS
+        and first.n_out >= RELAY_OUTPUTS
+        and capacity * first.n_out <= RELAY_SUMS
+    )
 
 
 def bind(
@@ -254,7 +271,9 @@ def bind(
     spread = min(capacity, MOST_TERMS) * rows
     scratch = padded(panel_size(max(rows, cols, capacity), cols, spread), dtype)
     panels, size = size, size + n_threads * scratch
-    inputs, size = size, size + padded(gathers * capacity * operations[0].n_in, dtype)
+    relays = gathers and is_worth_a_relay(operations[0], capacity, n_threads)
+    places = n_threads if relays else int(gathers)
+    inputs, size = size, size + padded(places * capacity * operations[0].n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
         table=table,
@@ -271,6 +290,7 @@ def bind(
         panels=panels,
         panel_size=scratch,
         inputs=inputs,
+        relays=int(relays),
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
         alike=int(len(groups) == 1 and PROXIMAL not in terms),

@@ -37,7 +37,7 @@ from hotloop.engine.table import (
     WEIGHT,
     Net,
 )
-from hotloop.engine.team import SYNC_SIZE, Crew, share
+from hotloop.engine.team import Crew, share, sync_zeros
 from hotloop.engine.tile import PLAIN, tile_shape
 
 __all__ = [
@@ -73,7 +73,7 @@ def bind_tangents(net: Net, vectors: int) -> Tangents:
     calls = np.full(3, NOWHERE, np.int64)
     numbers = aligned_zeros(1, dtype)
     if set(table[:, OP].tolist()) - {DENSE, ELEMENTWISE}:
-        crew = Crew(0, 1, np.zeros(SYNC_SIZE, np.int64))
+        crew = Crew(0, 1, sync_zeros(1))
         arguments = (net, 0, numbers, numbers, numbers, numbers, 0, numbers, 0, 0, 0, PREDICTION, crew)
         calls[TANGENT_FORWARD] = address_of(other_tangent_forward, arguments)
         calls[TANGENT_BACKWARD] = address_of(other_tangent_backward, arguments)

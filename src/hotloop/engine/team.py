@@ -1,7 +1,8 @@
-"""One program, many threads: a barrier, and each thread's share of a range.
+"""One program, many threads: a barrier, each thread's share of a range, and rows that are passed on.
 
 Every thread of a team runs the same kernel with its own `tid`. The threads meet at `barrier`, an
-atomic counter: whoever arrives last opens it for all. Waiting spins for a moment, then yields the
+atomic counter: whoever arrives last opens it for all. Between two barriers a thread says how many rows it
+has done (`pass_on`), for others to wait for. Waiting spins for a moment, then yields the
 processor, so a team on a busy machine slows down but never holds others up.
 """
 
@@ -21,11 +22,25 @@ from numpy.typing import NDArray
 from hotloop._checks import check_integer
 from hotloop._jit import COMPILED, THREADS, cgutils, intrinsic, kernel, types
 
-__all__ = ["Crew", "Team", "barrier", "check_threads", "share"]
+__all__ = [
+    "Crew",
+    "Team",
+    "barrier",
+    "check_threads",
+    "has_passed",
+    "pass_on",
+    "share",
+    "sync_zeros",
+    "wait_for",
+]
 
-# State of a barrier: how many have arrived, the number of the round, whether the team gave up;
-# a cache line apart, since all threads look at the round while others arrive.
-ARRIVED, ROUND, GIVEN_UP, SYNC_SIZE = 0, 16, 32, 48
+# What threads tell each other: how many have arrived at the barrier, the number of the round, whether the
+# team gave up, and, for each thread, the rows that it passed on. A cache line and its neighbour apart, since
+# all threads look at the round while others arrive.
+APART = 16
+ARRIVED, ROUND, GIVEN_UP, PASSED = 0, APART, 2 * APART, 3 * APART
+ROW_BITS = 16
+"""Rows, fewer than 2¹⁶, are noted behind the number of the round: those of earlier rounds do not count."""
 SPINS = 2000
 """Looks at the round before the processor is yielded: some microseconds, the length of a short wait."""
 LIMIT = "NUMBA_NUM_THREADS"
@@ -40,6 +55,11 @@ class Crew(NamedTuple):
     tid: int
     n_threads: int
     sync: NDArray[np.int64]
+
+
+def sync_zeros(n_threads: int) -> NDArray[np.int64]:
+    """What so many threads tell each other, at the start."""
+    return np.zeros(PASSED + n_threads * APART, np.int64)
 
 
 def check_threads(n_threads: int | None) -> int:
@@ -75,7 +95,7 @@ class Team:
 
     def __init__(self, n_threads: int):
         self.n_threads = n_threads if COMPILED else 1
-        self._sync = np.zeros(SYNC_SIZE, np.int64)
+        self._sync = sync_zeros(self.n_threads)
         self._pool = ThreadPoolExecutor(self.n_threads - 1, "hotloop") if self.n_threads > 1 else None
 
     def __enter__(self) -> "Team":
@@ -154,11 +174,41 @@ def barrier(sync, n_threads):
         atomic_store(sync, ARRIVED, 0)
         atomic_add(sync, ROUND, 1)
         return
+    wait_until(sync, ROUND, current + 1)
+
+
+@kernel
+def wait_until(sync, which, least):
+    """Wait until a number of `sync` is `least` or more."""
     spins = 0
-    while atomic_load(sync, ROUND) == current and atomic_load(sync, GIVEN_UP) == 0:
+    while atomic_load(sync, which) < least and atomic_load(sync, GIVEN_UP) == 0:
         spins += 1
         if spins > SPINS:
             yield_processor()
+
+
+@kernel
+def pass_on(crew, rows):
+    """Say that this thread has done so many rows since the last barrier; what it wrote to them is visible."""
+    atomic_store(crew.sync, PASSED + crew.tid * APART, rows_of_round(crew, rows))
+
+
+@kernel
+def has_passed(crew, tid, rows):
+    """Whether thread `tid` has passed on so many rows."""
+    return atomic_load(crew.sync, PASSED + tid * APART) >= rows_of_round(crew, rows)
+
+
+@kernel
+def wait_for(crew, tid, rows):
+    """Wait until thread `tid` has passed on so many rows."""
+    wait_until(crew.sync, PASSED + tid * APART, rows_of_round(crew, rows))
+
+
+@kernel
+def rows_of_round(crew, rows):
+    """As `pass_on` notes them."""
+    return (atomic_load(crew.sync, ROUND) << ROW_BITS) + rows
 
 
 def _element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -211,4 +261,12 @@ else:
         """Plain Python runs with one thread: results are the same for any number."""
         raise AssertionError("a barrier of one thread waits for nobody")
 
-    atomic_add = atomic_load = atomic_store = yield_processor = _unreachable
+    def atomic_load(array: NDArray[np.int64], index: int) -> int:
+        """array[index]."""
+        return int(array[index])
+
+    def atomic_store(array: NDArray[np.int64], index: int, value: int) -> None:
+        """array[index] = value."""
+        array[index] = value
+
+    atomic_add = yield_processor = _unreachable
