@@ -7,10 +7,10 @@ import hotloop as hl
 import reference
 from hotloop._jit import COMPILED
 from hotloop.engine.address import address_of
-from hotloop.engine.descent import add_gradient, descend
+from hotloop.engine.descent import MANY_ROWS, add_gradient, descend, vector_gradient
 from hotloop.engine.loop import Update
 from hotloop.engine.network import backward, forward, is_relu, loss_rows
-from hotloop.engine.table import DELTA, N_OUT, PREDICTION, VALUE, Mode
+from hotloop.engine.table import BIAS, COLUMN_GRAIN, DELTA, N_OUT, PREDICTION, VALUE, Mode
 from hotloop.engine.team import Crew, sync_zeros
 from hotloop.losses import LOSSES, criterion_of
 from hotloop.objective import Objective
@@ -146,6 +146,24 @@ def test_values_deltas_and_gradient_of_the_engine(name, loss, dtype):
     close(grad, expected, dtype)
     add_gradient(engine.net, x.reshape(-1), n, grad, True, ALONE, engine.panel)
     close(grad, 2 * expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("units", [1, 3, 32, COLUMN_GRAIN, COLUMN_GRAIN + 1])
+@pytest.mark.parametrize("n", [1, 6, MANY_ROWS - 1, MANY_ROWS, MANY_ROWS + 3])
+def test_the_gradient_of_biases_is_the_sum_of_deltas(n, units, dtype):
+    """Short rows are added up four at a time where there are many."""
+    net = hl.Sequential([hl.Dense(units)], input_dim=1, dtype=dtype).bind(n, 1)
+    row, deltas = net.table[0], np.random.default_rng(n).uniform(0, 1, (n, units)).astype(dtype)
+    net.work[:] = np.nan
+    net.work[row[DELTA] : row[DELTA] + deltas.size] = deltas.reshape(-1)
+    grad = np.full(2 * units, 5, dtype)
+    for times in (1, 2):
+        for lo in range(0, units, COLUMN_GRAIN):  # the shares of threads
+            hi = min(lo + COLUMN_GRAIN, units)
+            vector_gradient(net, net.work, row, net.work, 0, n, lo, hi, grad, times == 2)
+        close(grad[row[BIAS] :], times * deltas.sum(axis=0, dtype=np.float64), dtype)
+    np.testing.assert_array_equal(grad[: row[BIAS]], 5)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -491,9 +491,9 @@ V = rng.standard_normal((held_out, model.input_dim), np.float32)
 small = net(4, 8, 3, dtype="float32")
 hl.Trainer(small, loss="softmax_cross_entropy").fit(*classes(), epochs=1, validation_data=classes())
 optimizer = hl.SGD(1e-4)
-trainer = hl.Trainer(
-    model, loss="softmax_cross_entropy", optimizer=optimizer, batch_size=batch, n_threads=threads
-)
+recipe = dict(loss="softmax_cross_entropy", optimizer=optimizer, batch_size=batch, n_threads=threads)
+hl.Trainer(model, **recipe).fit(X[:batch], np.zeros(batch, int), epochs=1)  # compiles
+trainer = hl.Trainer(model, **recipe)
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     print(delay, flush=True)
