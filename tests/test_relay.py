@@ -10,10 +10,11 @@ import hotloop as hl
 from helpers import within
 from hotloop._jit import COMPILED, kernel
 from hotloop.engine.address import NOWHERE
+from hotloop.engine.descent import share_of_rows
 from hotloop.engine.gather import link_convert, own_inputs
 from hotloop.engine.loop import Block
 from hotloop.engine.network import forward
-from hotloop.engine.relay import link_relay, relay
+from hotloop.engine.relay import ZEROS_COST, balance, link_relay, relay
 from hotloop.engine.single import link_single
 from hotloop.engine.table import PREDICTION, RELAY, VALUE
 from hotloop.engine.team import GIVEN_UP, ROUND, Crew, pass_on, sync_zeros, wait_for
@@ -81,6 +82,23 @@ def test_the_outputs_of_one_thread(dtype, use_bias, given, rows, n_threads):
     np.testing.assert_array_equal(owners, 1)
 
 
+def test_threads_have_as_much_to_multiply():
+    """Of columns that are mostly 0 one has more; of all alike as many."""
+    net = sequential(hl.Dense(40), n_in=160).bind(8, 2, None, True)
+    first, second = Crew(0, 2, sync_zeros(2)), Crew(1, 2, sync_zeros(2))
+    X = np.random.default_rng(0).uniform(1, 2, (500, 160))
+    balance(net, X)
+    _, half = share_of_rows(net, 0, first)
+    assert share_of_rows(net, 0, second) == (half, 160)
+    assert 80 <= half < 88
+    X[:, :80] = 0
+    balance(net, X)
+    _, cut = share_of_rows(net, 0, first)
+    assert share_of_rows(net, 0, second) == (cut, 160)
+    assert abs(ZEROS_COST * 80 + (cut - 80) - (160 - cut)) <= 16
+    assert share_of_rows(net, 0, Crew(0, 1, sync_zeros(1))) == (0, 160)
+
+
 def test_where_it_pays():
     """Several threads that have enough inputs and outputs each, and minibatches that are not too large."""
 
@@ -129,6 +147,7 @@ def trained(network, n_threads, batch_size, kind="float32", *, recipe="adam", n=
     model = sequential(*NETWORKS[network], n_in=100)
     rng = np.random.default_rng(2)
     X = (rng.standard_normal((n, 100)) * (rng.random((n, 100)) < 0.5)).astype(kind)
+    X[rng.random(n) < 0.9, :60] = 0  # so threads have unequal numbers of inputs
     options = {"optimizer": hl.Adam(0.01)} | RECIPES[recipe]
     trainer = hl.Trainer(
         model, loss="softmax_cross_entropy", batch_size=batch_size, n_threads=n_threads, **options

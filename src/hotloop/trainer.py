@@ -35,6 +35,7 @@ from hotloop.engine.loop import (
     evaluate_block,
 )
 from hotloop.engine.random import permute
+from hotloop.engine.relay import balance
 from hotloop.engine.table import PREDICTION, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
@@ -287,6 +288,8 @@ class Trainer:
             net = self.stepper.bind(batch_size, team.n_threads, gathers)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
+            if isinstance(samples.features, np.ndarray):
+                balance(net, samples.features)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
             session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)

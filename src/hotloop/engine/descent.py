@@ -39,7 +39,7 @@ from hotloop.engine.table import (
     VALUE,
     WEIGHT,
 )
-from hotloop.engine.team import barrier, share
+from hotloop.engine.team import barrier, share, share_by_cost
 from hotloop.engine.tile import PLAIN, tile_shape
 from hotloop.penalties import (
     GRADIENT,
@@ -53,7 +53,7 @@ from hotloop.penalties import (
     soft_threshold,
 )
 
-__all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_sum"]
+__all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_sum", "share_of_rows"]
 
 CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
@@ -65,6 +65,15 @@ MANY_ROWS = 256
 
 # What `walk` does with each part of θ.
 COMPUTE, APPLY, BOTH = 0, 1, 2
+
+
+@kernel
+def share_of_rows(net, k, crew):
+    """The rows of dense row k's kernel that this thread updates; in a relay its inputs, too."""
+    grain, _ = tile_shape(net.work)
+    if k == 0 and net.relays and crew.n_threads > 1:
+        return share_by_cost(net.costs, grain, crew.tid, crew.n_threads)
+    return share(net.table[k, N_IN], grain, crew.tid, crew.n_threads)
 
 
 @kernel
@@ -139,12 +148,11 @@ def add_rows(net, row, sums, work, first, n):
 @kernel
 def add_gradient(net, x, n, grad, accumulate, crew, panel):
     """This thread's part of ∂L/∂θ, summed over the `n` rows of the batch, to `grad`: added, or written."""
-    grain, _ = tile_shape(net.work)
     source, offset = x, np.int64(0)
     for k in range(len(net.table)):
         row = net.table[k]
         if row[OP] == DENSE:
-            lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
+            lo, hi = share_of_rows(net, k, crew)
             at = row[WEIGHT] + lo * row[N_OUT]
             kernel_gradient(net, net.work, k, source, offset, n, lo, hi, grad, at, accumulate, panel)
         lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
@@ -196,7 +204,7 @@ def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel
             strength = rows / n if rows > 0.0 else 1.0
             if row[PENALTY] == PROXIMAL:
                 shrink = update.rates[group, step] * net.options[k, L1_STRENGTH] * strength
-            lo, hi = share(row[N_IN], grain, crew.tid, crew.n_threads)
+            lo, hi = share_of_rows(net, k, crew)
             if net.calls[SINGLE_STEP] != NOWHERE and phase == BOTH and row[PENALTY] == NONE:
                 # Minibatches of one row, and a step without memory: no gradient is written.
                 rate = update.scalars[group, step, 0]

@@ -69,7 +69,7 @@ def gather_part(net, block, first, last, left, right, at):
         call(net.calls[CONVERT], arguments)
         return
     width = right - left
-    ahead = max(NUMBERS_AHEAD // width, 1)
+    ahead = max(NUMBERS_AHEAD // max(width, 1), 1)
     for i in range(first, last):
         start, to = rows[i] * n_in + left, at + (i - first) * n_in + left
         following = rows[min(i + ahead, len(rows) - 1)] * n_in + left
@@ -93,7 +93,7 @@ def convert(data, rows, first, last, scale, n_in, left, right, out, at):
     """
     factor = out.dtype.type(scale)
     width = right - left
-    ahead = max(NUMBERS_AHEAD // width, 1)
+    ahead = max(NUMBERS_AHEAD // max(width, 1), 1)
     for i in range(first, last):
         start, to = rows[i] * n_in + left, at + (i - first) * n_in + left
         following = rows[min(i + ahead, len(rows) - 1)] * n_in + left

@@ -9,8 +9,14 @@ to them, move between the threads. The terms of a sum have the order that they h
 Compiled where a minibatch has few rows beside the weights, and called by its address.
 """
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from hotloop._jit import kernel
 from hotloop.engine.address import NOWHERE, address_of, call
+from hotloop.engine.descent import share_of_rows
 from hotloop.engine.gather import gather_part, own_inputs
 from hotloop.engine.loop import Block
 from hotloop.engine.matmul import Matrix
@@ -20,11 +26,17 @@ from hotloop.engine.table import BIAS, N_IN, N_OUT, NONE, RELAY, SINGLE_FORWARD,
 from hotloop.engine.team import Crew, has_passed, pass_on, share, sync_zeros, wait_for
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 
-__all__ = ["link_relay", "relay"]
+__all__ = ["balance", "link_relay", "relay"]
 
 LEGS = 4
 """Rows are passed on in so many parts for each thread. In fewer the last thread waits longer at first; in
 more each number of W is read more often."""
+
+
+SAMPLE, GROUP = 200, 8
+"""Rows of the data that are looked at, and inputs that are skipped together."""
+ZEROS_COST = 0.3
+"""Of the time that an input takes, the part that a 0 takes, too: to be fetched, and to update its weights."""
 
 
 def link_relay(net: Net, block: Block) -> None:
@@ -32,6 +44,19 @@ def link_relay(net: Net, block: Block) -> None:
     if net.relays:
         crew = Crew(0, 1, sync_zeros(1))
         net.calls[RELAY] = address_of(relay, (net, block, 0, 0, net.work, crew, net.work))
+
+
+def balance(net: Net, features: NDArray[Any]) -> None:
+    """Note in `net` what its inputs cost, by some rows of the data, so that threads have as much work each.
+
+    Products of the first layer skip zeros (`engine.sparse`), and images are emptier at the top.
+    """
+    if net.relays:
+        rows = features[:: max(len(features) // SAMPLE, 1)]
+        starts = np.arange(0, rows.shape[1], GROUP)
+        full = np.logical_or.reduceat(rows != 0, starts, axis=1).mean(axis=0)
+        costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(full, GROUP)[: rows.shape[1]]
+        np.cumsum(costs, out=net.costs[1:])
 
 
 @kernel
@@ -44,7 +69,7 @@ def relay(net, block, begin, n, theta, crew, panel):
     row = net.table[0]
     n_in, n_out = row[N_IN], row[N_OUT]
     grain, _ = tile_shape(net.work)
-    left, right = share(n_in, grain, crew.tid, crew.n_threads)
+    left, right = share_of_rows(net, 0, crew)
     x, last_thread = own_inputs(net, crew), crew.n_threads - 1
     single = net.calls[SINGLE_FORWARD] != NOWHERE
     rectified = is_relu(net, 1) and not single

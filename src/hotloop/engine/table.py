@@ -165,6 +165,7 @@ class Net(NamedTuple):
     panel_size: int  # numbers in one thread's panel
     inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
     relays: int  # 1 where each thread has a place for inputs of its own there: see `engine.relay`
+    costs: NDArray[np.float64]  # (n_in + 1,) then, what the inputs before each one cost together, or empty
     penalised: int  # 1 where a kernel has a penalty with a gradient
     limited: int  # 1 where a kernel has a limit to keep after each step
     alike: int  # 1 where all of θ has one rate, and no proximal step
@@ -291,6 +292,7 @@ def bind(
         panel_size=scratch,
         inputs=inputs,
         relays=int(relays),
+        costs=np.arange(relays * (operations[0].n_in + 1), dtype=np.float64),
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
         alike=int(len(groups) == 1 and PROXIMAL not in terms),
