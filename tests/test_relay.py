@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hotloop as hl
 from helpers import within
@@ -16,7 +18,7 @@ from hotloop.engine.loop import Block
 from hotloop.engine.network import forward
 from hotloop.engine.relay import ZEROS_COST, balance, link_relay, relay
 from hotloop.engine.single import link_single
-from hotloop.engine.table import PREDICTION, RELAY, VALUE
+from hotloop.engine.table import PREDICTION, RELAY, RELAY_GROUP, VALUE, cuts_by_cost
 from hotloop.engine.team import GIVEN_UP, ROUND, Crew, pass_on, sync_zeros, wait_for
 
 pytestmark = pytest.mark.kernels
@@ -40,18 +42,18 @@ def outputs(net, k):
 
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize("rows", [1, 8, ROWS])
-@pytest.mark.parametrize("given", [None, "float64", "uint8"])
+@pytest.mark.parametrize("kind", [None, "float64", "uint8"])
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_outputs_of_one_thread(dtype, use_bias, given, rows, n_threads):
+def test_the_outputs_of_one_thread(dtype, use_bias, kind, rows, n_threads):
     """One thread after the other, so none needs to wait."""
     model = sequential(hl.Dense(UNITS, "relu", use_bias=use_bias), hl.Dense(2), dtype=dtype)
     rng = np.random.default_rng(1)
-    X = (100 * rng.standard_normal((60, N_IN)) * (rng.random((60, N_IN)) < 0.4)).astype(given or dtype)
+    X = (100 * rng.standard_normal((60, N_IN)) * (rng.random((60, N_IN)) < 0.4)).astype(kind or dtype)
     numbers, nothing, scale = rng.permutation(60), np.empty((0, 1), dtype), 1.0
     net, one = model.bind(rows, n_threads, None, True), model.bind(rows, 1)
     x, other = X.reshape(-1), np.empty(0, np.uint8)
-    if given is not None:
+    if kind is not None:
         link_convert(net, X.dtype)
         x, other, scale = nothing[:, 0], X.reshape(-1).view(np.uint8), 0.01
     if rows == 1:
@@ -82,15 +84,26 @@ def test_the_outputs_of_one_thread(dtype, use_bias, given, rows, n_threads):
     np.testing.assert_array_equal(owners, 1)
 
 
+@given(each=st.lists(st.floats(0.1, 10.0), min_size=1, max_size=300), n_threads=st.integers(1, 20))
+def test_cuts_are_a_partition_of_much_the_same_cost(each, n_threads):
+    total = np.concatenate([[0], np.cumsum(each)])
+    for n, cuts in enumerate(cuts_by_cost(np.array(each), n_threads)):
+        if n > 0:
+            cuts = cuts[: n + 1]
+            assert (cuts[0], cuts[n]) == (0, len(each))
+            assert (np.diff(cuts) >= 0).all()
+            assert all(cut % RELAY_GROUP == 0 or cut == len(each) for cut in cuts)
+            assert np.diff(total[cuts]).max() <= total[-1] / n + 10 * RELAY_GROUP
+
+
 def test_threads_have_as_much_to_multiply():
     """Of columns that are mostly 0 one has more; of all alike as many."""
     net = sequential(hl.Dense(40), n_in=160).bind(8, 2, None, True)
     first, second = Crew(0, 2, sync_zeros(2)), Crew(1, 2, sync_zeros(2))
     X = np.random.default_rng(0).uniform(1, 2, (500, 160))
+    assert [share_of_rows(net, 0, crew) for crew in (first, second)] == [(0, 80), (80, 160)]
     balance(net, X)
-    _, half = share_of_rows(net, 0, first)
-    assert share_of_rows(net, 0, second) == (half, 160)
-    assert 80 <= half < 88
+    assert [share_of_rows(net, 0, crew) for crew in (first, second)] == [(0, 80), (80, 160)]
     X[:, :80] = 0
     balance(net, X)
     _, cut = share_of_rows(net, 0, first)

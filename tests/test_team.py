@@ -13,7 +13,7 @@ import hotloop as hl
 from helpers import within
 from hotloop._jit import COMPILED
 from hotloop.data.staging import WIDE
-from hotloop.engine.team import Team, barrier, check_threads, share, share_by_cost, sync_zeros
+from hotloop.engine.team import Team, barrier, check_threads, share, sync_zeros
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
 pytestmark = pytest.mark.kernels
@@ -32,22 +32,6 @@ def test_shares_are_a_partition_in_whole_grains(n, grain, n_threads):
         assert lo <= hi == following
         assert lo % grain == 0 or lo == n
         assert hi - lo <= -(-grains // n_threads) * grain, "somebody does more than a fair share"
-
-
-@given(
-    each=st.lists(st.floats(0.1, 10.0), min_size=1, max_size=300),
-    grain=st.integers(1, 70),
-    n_threads=st.integers(1, 20),
-)
-def test_shares_by_cost_are_a_partition_of_much_the_same_cost(each, grain, n_threads):
-    costs = np.concatenate([[0.0], np.cumsum(each)])
-    parts = [share_by_cost(costs, grain, tid, n_threads) for tid in range(n_threads)]
-    assert parts[0][0] == 0
-    assert parts[-1][1] == len(each)
-    for (lo, hi), (following, _) in zip(parts, [*parts[1:], (len(each), 0)], strict=True):
-        assert lo <= hi == following
-        assert lo % grain == 0 or lo == len(each)
-        assert costs[hi] - costs[lo] <= costs[-1] / n_threads + 10.0 * grain + 1e-9
 
 
 @numba.njit(nogil=True)

@@ -288,7 +288,7 @@ class Trainer:
             net = self.stepper.bind(batch_size, team.n_threads, gathers)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
-            if isinstance(samples.features, np.ndarray):
+            if net.relays and isinstance(samples.features, np.ndarray):
                 balance(net, samples.features)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes

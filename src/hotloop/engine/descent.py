@@ -16,7 +16,6 @@ from hotloop.engine.table import (
     BIAS,
     COLUMN,
     COLUMN_GRAIN,
-    COLUMN_VECTORS,
     DELTA,
     DELTA_SUM,
     DENSE,
@@ -39,7 +38,7 @@ from hotloop.engine.table import (
     VALUE,
     WEIGHT,
 )
-from hotloop.engine.team import barrier, share, share_by_cost
+from hotloop.engine.team import barrier, share
 from hotloop.engine.tile import PLAIN, tile_shape
 from hotloop.penalties import (
     GRADIENT,
@@ -60,9 +59,6 @@ CHUNK = 4096
 CHUNK_ROWS = 256
 """But at least so many rows, in wide layers: what the product packs is then used often enough."""
 
-MANY_ROWS = 256
-"""From so many on it pays to add up short rows side by side."""
-
 # What `walk` does with each part of θ.
 COMPUTE, APPLY, BOTH = 0, 1, 2
 
@@ -70,9 +66,9 @@ COMPUTE, APPLY, BOTH = 0, 1, 2
 @kernel
 def share_of_rows(net, k, crew):
     """The rows of dense row k's kernel that this thread updates; in a relay its inputs, too."""
+    if crew.n_threads > 1 and k == 0 and net.relays:
+        return net.cuts[crew.n_threads, crew.tid], net.cuts[crew.n_threads, crew.tid + 1]
     grain, _ = tile_shape(net.work)
-    if k == 0 and net.relays and crew.n_threads > 1:
-        return share_by_cost(net.costs, grain, crew.tid, crew.n_threads)
     return share(net.table[k, N_IN], grain, crew.tid, crew.n_threads)
 
 
@@ -104,7 +100,7 @@ def vector_gradient(net, work, row, source, offset, n, lo, hi, grad, accumulate)
             biases[:] = 0
         # The sum over the batch, or the one that batch normalisation has made.
         first = row[COLUMN] + DELTA_SUM * n_out if op == BATCH_NORM else row[DELTA]
-        add_rows(net, row, biases, work, first + lo, 1 if op == BATCH_NORM else n)
+        add_terms(biases, work, first + lo, n_out, net.one, 0, 0, 1 if op == BATCH_NORM else n)
     if op == DENSE or row[WEIGHT] == NONE:
         return
     weights = grad[row[WEIGHT] + lo : row[WEIGHT] + hi]
@@ -120,29 +116,6 @@ def vector_gradient(net, work, row, source, offset, n, lo, hi, grad, accumulate)
             z = source[offset + i * n_out + lo : offset + i * n_out + hi]
             delta = work[row[DELTA] + i * n_out + lo : row[DELTA] + i * n_out + hi]
             prelu_gradient(z, delta, weights)
-
-
-@kernel
-def add_rows(net, row, sums, work, first, n):
-    """sums += Σ over `n` rows of `work`, the first of which begins at `first`.
-
-    Short rows have so few sums that the processor would wait for each: four rows side by side have sums of
-    their own, which are added at last.
-    """
-    n_out, width = row[N_OUT], len(sums)
-    beside = COLUMN_VECTORS if n >= MANY_ROWS and width == n_out <= COLUMN_GRAIN else 1
-    part = sums
-    if beside > 1:
-        part = net.work[row[COLUMN] : row[COLUMN] + beside * n_out]
-        part[:] = 0
-    add_terms(part, work, first, beside * n_out, net.one, 0, 0, n // beside)
-    if beside > 1:
-        for k in range(0, len(part), n_out):
-            for j in range(width):
-                sums[j] += part[k + j]
-        for i in range(n - n % beside, n):
-            for j in range(width):
-                sums[j] += work[first + i * n_out + j]
 
 
 @kernel

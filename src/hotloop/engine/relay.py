@@ -22,7 +22,19 @@ from hotloop.engine.loop import Block
 from hotloop.engine.matmul import Matrix
 from hotloop.engine.network import is_relu
 from hotloop.engine.sparse import multiply_layer
-from hotloop.engine.table import BIAS, N_IN, N_OUT, NONE, RELAY, SINGLE_FORWARD, VALUE, WEIGHT, Net
+from hotloop.engine.table import (
+    BIAS,
+    N_IN,
+    N_OUT,
+    NONE,
+    RELAY,
+    RELAY_GROUP,
+    SINGLE_FORWARD,
+    VALUE,
+    WEIGHT,
+    Net,
+    cuts_by_cost,
+)
 from hotloop.engine.team import Crew, has_passed, pass_on, share, sync_zeros, wait_for
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 
@@ -33,8 +45,8 @@ LEGS = 4
 more each number of W is read more often."""
 
 
-SAMPLE, GROUP = 200, 8
-"""Rows of the data that are looked at, and inputs that are skipped together."""
+SAMPLE = 200
+"""Rows of the data that are looked at."""
 ZEROS_COST = 0.3
 """Of the time that an input takes, the part that a 0 takes, too: to be fetched, and to update its weights."""
 
@@ -47,16 +59,15 @@ def link_relay(net: Net, block: Block) -> None:
 
 
 def balance(net: Net, features: NDArray[Any]) -> None:
-    """Note in `net` what its inputs cost, by some rows of the data, so that threads have as much work each.
+    """Note in `net` which inputs each thread has, by some rows of the data, so that all have as much work.
 
     Products of the first layer skip zeros (`engine.sparse`), and images are emptier at the top.
     """
-    if net.relays:
-        rows = features[:: max(len(features) // SAMPLE, 1)]
-        starts = np.arange(0, rows.shape[1], GROUP)
-        full = np.logical_or.reduceat(rows != 0, starts, axis=1).mean(axis=0)
-        costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(full, GROUP)[: rows.shape[1]]
-        np.cumsum(costs, out=net.costs[1:])
+    rows = features[:: max(len(features) // SAMPLE, 1)]
+    starts = np.arange(0, rows.shape[1], RELAY_GROUP)
+    full = np.logical_or.reduceat(rows != 0, starts, axis=1).mean(axis=0)
+    costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(full, RELAY_GROUP)[: rows.shape[1]]
+    net.cuts[:] = cuts_by_cost(costs, len(net.cuts) - 1)
 
 
 @kernel

@@ -25,6 +25,7 @@ __all__ = [
     "ELEMENTWISE",
     "PREDICTION",
     "PRELU",
+    "RELAY_GROUP",
     "SOFTMAX",
     "STANDARDIZE",
     "Buffer",
@@ -34,6 +35,7 @@ __all__ = [
     "Parameter",
     "bind",
     "buffer_offsets",
+    "cuts_by_cost",
     "mask_seed",
     "rate_groups",
     "theta_offsets",
@@ -86,6 +88,8 @@ FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
 SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT, RELAY = range(5, 10)
 CALLS = 10
 
+RELAY_GROUP = 8
+"""Inputs that a thread of a relay has together: the rows of most tiles."""
 RELAY_INPUTS, RELAY_OUTPUTS, RELAY_SUMS = 32, 32, 1 << 15
 """What pays for a relay: so many inputs for each thread and so many outputs, and at most so many sums in a
 minibatch. (Beyond, they take as long to pass on as W; and for few rows at a time W is not packed.)"""
@@ -165,7 +169,9 @@ class Net(NamedTuple):
     panel_size: int  # numbers in one thread's panel
     inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
     relays: int  # 1 where each thread has a place for inputs of its own there: see `engine.relay`
-    costs: NDArray[np.float64]  # (n_in + 1,) then, what the inputs before each one cost together, or empty
+    cuts: NDArray[
+        np.int64
+    ]  # (threads + 1, threads + 1) then, for each number of threads, where their inputs begin
     penalised: int  # 1 where a kernel has a penalty with a gradient
     limited: int  # 1 where a kernel has a limit to keep after each step
     alike: int  # 1 where all of θ has one rate, and no proximal step
@@ -225,6 +231,16 @@ def is_worth_a_relay(first: Operation, capacity: int, n_threads: int) -> bool:
         and first.n_out >= RELAY_OUTPUTS
         and capacity * first.n_out <= RELAY_SUMS
     )
+
+
+def cuts_by_cost(costs: NDArray[np.float64], n_threads: int) -> NDArray[np.int64]:
+    """`Net.cuts` for inputs of these costs: threads have as much work each, in whole groups of inputs."""
+    cuts = np.zeros((n_threads + 1, n_threads + 1), np.int64)
+    total = np.cumsum(costs)
+    for n in range(1, n_threads + 1):
+        inner = np.searchsorted(total, total[-1] * np.arange(1, n) / n)
+        cuts[n, : n + 1] = 0, *(inner + RELAY_GROUP // 2) // RELAY_GROUP * RELAY_GROUP, len(costs)
+    return np.minimum(cuts, len(costs))
 
 
 def bind(
@@ -292,7 +308,7 @@ def bind(
         panel_size=scratch,
         inputs=inputs,
         relays=int(relays),
-        costs=np.arange(relays * (operations[0].n_in + 1), dtype=np.float64),
+        cuts=cuts_by_cost(np.ones(operations[0].n_in), n_threads) if relays else np.zeros((1, 1), np.int64),
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
         alike=int(len(groups) == 1 and PROXIMAL not in terms),

@@ -30,7 +30,6 @@ __all__ = [
     "has_passed",
     "pass_on",
     "share",
-    "share_by_cost",
     "sync_zeros",
     "wait_for",
 ]
@@ -163,24 +162,6 @@ def share(n, grain, tid, n_threads):
     lo = grains * tid // n_threads * grain
     hi = grains * (tid + 1) // n_threads * grain
     return min(lo, n), min(hi, n)
-
-
-@kernel
-def share_by_cost(costs, grain, tid, n_threads):
-    """Thread `tid`'s part [lo, hi), in whole grains, of len(costs) - 1 things; the first i cost costs[i]."""
-    return cut_by_cost(costs, grain, tid, n_threads), cut_by_cost(costs, grain, tid + 1, n_threads)
-
-
-@kernel
-def cut_by_cost(costs, grain, parts, n_threads):
-    """Where so many of the threads' parts end."""
-    last = len(costs) - 1
-    if parts == n_threads:
-        return last
-    i, wanted = 0, costs[last] * parts / n_threads
-    while i < last and costs[i] < wanted:
-        i = min(i + grain, last)
-    return i
 
 
 @kernel
