@@ -23,6 +23,7 @@ from hotloop.callbacks import Callback, check_callbacks
 from hotloop.checkpoint import read_trainer, write_trainer
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import Samples, check_samples
+from hotloop.engine.cuts import balance
 from hotloop.engine.gather import link_convert
 from hotloop.engine.loop import (
     GRADIENT_NORM,
@@ -35,7 +36,6 @@ from hotloop.engine.loop import (
     evaluate_block,
 )
 from hotloop.engine.random import permute
-from hotloop.engine.relay import balance
 from hotloop.engine.table import PREDICTION, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
@@ -289,7 +289,7 @@ class Trainer:
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
             if net.relays and isinstance(samples.features, np.ndarray):
-                balance(net, samples.features)
+                balance(net.cuts, samples.features)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
             session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.address import NOWHERE, call
+from hotloop.engine.address import call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.descent import add_gradient, descend, penalty_sum
 from hotloop.engine.fetch import STRIP, fetch
@@ -91,7 +91,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
     crew = Crew(tid, n_threads, sync)
     rows, capacity, n_in = len(block.weights), len(net.row_loss), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
-    relays = n_threads > 1 and net.calls[RELAY] != NOWHERE
+    relayed = net.relays if n_threads > 1 else 0
     n_steps, an_epoch = len(sums), (block.epoch + batch_size - 1) // batch_size
     for step in range(n_steps):
         begun = step // an_epoch * block.epoch % rows
@@ -106,7 +106,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         for start in range(first, last, capacity):
             end = min(start + capacity, last)
             x = block.x[start * n_in : end * n_in]
-            if relays:
+            if relayed:
                 call(net.calls[RELAY], (net, block, start, end - start, theta, crew, panel))
                 at = own_inputs(net, crew)
                 x = net.work[at : at + (end - start) * n_in]
@@ -114,7 +114,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
                 gather(net, block, start, end, crew)
                 x = net.work[net.inputs : net.inputs + (end - start) * n_in]
             targets, weights = block.targets[start:end], block.weights[start:end]
-            now = Mode(mode.training, mode.seed, mode.step + step, start - first, int(relays))
+            now = Mode(mode.training, mode.seed, mode.step + step, start - first, relayed)
             forward(net, theta, x, end - start, now, crew, panel)
             loss_rows(net, loss, targets, weights, scale, crew)
             backward(net, theta, x, end - start, now, crew, panel)

@@ -40,21 +40,20 @@ def forward(net, theta, x, n, mode, crew, panel):
     grain, _ = tile_shape(net.work)
     lo, hi = share(n, grain, crew.tid, crew.n_threads)
     source, offset = x, np.int64(0)
-    done = False
+    done = mode.begun
     for k in range(len(net.table)):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
-        if done:  # by the dense row before
-            done = False
-        elif k == 0 and mode.begun:
-            done = is_relu(net, 1) and net.calls[SINGLE_FORWARD] == NOWHERE
+        if k < done:
+            pass  # in a relay, or by the dense row before
         elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
             # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:
                 call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset, np.int64(0), n_in))
         elif op == DENSE:
-            done = is_relu(net, k + 1)
-            after, value = (RECTIFIED, net.table[k + 1][VALUE]) if done else (PLAIN, row[VALUE])
+            after, value = PLAIN, row[VALUE]
+            if is_relu(net, k + 1):
+                after, value, done = RECTIFIED, net.table[k + 1][VALUE], k + 2
             out = Matrix(net.work, value + lo * n_out, n_out, 1)
             inputs = Matrix(source, offset + lo * n_in, n_in, 1)
             w = Matrix(theta, row[WEIGHT], n_out, 1)

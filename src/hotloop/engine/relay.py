@@ -9,18 +9,12 @@ to them, move between the threads. The terms of a sum have the order that they h
 Compiled where a minibatch has few rows beside the weights, and called by its address.
 """
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from hotloop._jit import kernel
 from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.engine.descent import share_of_rows
 from hotloop.engine.gather import gather_part, own_inputs
 from hotloop.engine.loop import Block
 from hotloop.engine.matmul import Matrix
-from hotloop.engine.network import is_relu
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BIAS,
@@ -28,27 +22,19 @@ from hotloop.engine.table import (
     N_OUT,
     NONE,
     RELAY,
-    RELAY_GROUP,
     SINGLE_FORWARD,
     VALUE,
     WEIGHT,
     Net,
-    cuts_by_cost,
 )
 from hotloop.engine.team import Crew, has_passed, pass_on, share, sync_zeros, wait_for
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 
-__all__ = ["balance", "link_relay", "relay"]
+__all__ = ["link_relay", "relay"]
 
 LEGS = 4
 """Rows are passed on in so many parts for each thread. In fewer the last thread waits longer at first; in
 more each number of W is read more often."""
-
-
-SAMPLE = 200
-"""Rows of the data that are looked at."""
-ZEROS_COST = 0.3
-"""Of the time that an input takes, the part that a 0 takes, too: to be fetched, and to update its weights."""
 
 
 def link_relay(net: Net, block: Block) -> None:
@@ -58,24 +44,12 @@ def link_relay(net: Net, block: Block) -> None:
         net.calls[RELAY] = address_of(relay, (net, block, 0, 0, net.work, crew, net.work))
 
 
-def balance(net: Net, features: NDArray[Any]) -> None:
-    """Note in `net` which inputs each thread has, by some rows of the data, so that all have as much work.
-
-    Products of the first layer skip zeros (`engine.sparse`), and images are emptier at the top.
-    """
-    rows = features[:: max(len(features) // SAMPLE, 1)]
-    starts = np.arange(0, rows.shape[1], RELAY_GROUP)
-    full = np.logical_or.reduceat(rows != 0, starts, axis=1).mean(axis=0)
-    costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(full, RELAY_GROUP)[: rows.shape[1]]
-    net.cuts[:] = cuts_by_cost(costs, len(net.cuts) - 1)
-
-
 @kernel
 def relay(net, block, begin, n, theta, crew, panel):
     """Fetch this thread's inputs of rows begin:begin + n of the block, and take part in row 0 of the table.
 
-    When it returns, this thread's rows of the outputs are there, with the ReLU after them, if there is one
-    and the minibatch has more than one row.
+    When it returns, this thread's rows of the outputs are there; of the ReLU after them, too, if `Net.relays`
+    says so.
     """
     row = net.table[0]
     n_in, n_out = row[N_IN], row[N_OUT]
@@ -83,9 +57,8 @@ def relay(net, block, begin, n, theta, crew, panel):
     left, right = share_of_rows(net, 0, crew)
     x, last_thread = own_inputs(net, crew), crew.n_threads - 1
     single = net.calls[SINGLE_FORWARD] != NOWHERE
-    rectified = is_relu(net, 1) and not single
-    value = net.table[1, VALUE] if rectified else row[VALUE]
-    after = RECTIFIED if rectified and crew.tid == last_thread else PLAIN
+    value = net.table[net.relays - 1, VALUE]
+    after = RECTIFIED if net.relays == 2 and crew.tid == last_thread else PLAIN
     biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
     w = Matrix(theta, row[WEIGHT] + left * n_out, n_out, 1)
     leg = max(n // (LEGS * crew.n_threads) // grain * grain, grain)

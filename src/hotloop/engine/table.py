@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hotloop.activations import RELU
 from hotloop.engine.address import NOWHERE
+from hotloop.engine.cuts import cuts_by_cost, is_worth_a_relay
 from hotloop.engine.matmul import MOST_TERMS, panel_size
 from hotloop.engine.memory import aligned_zeros, padded
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PROXIMAL, PenaltyTerm
@@ -25,7 +27,6 @@ __all__ = [
     "ELEMENTWISE",
     "PREDICTION",
     "PRELU",
-    "RELAY_GROUP",
     "SOFTMAX",
     "STANDARDIZE",
     "Buffer",
@@ -35,7 +36,6 @@ __all__ = [
     "Parameter",
     "bind",
     "buffer_offsets",
-    "cuts_by_cost",
     "mask_seed",
     "rate_groups",
     "theta_offsets",
@@ -87,12 +87,6 @@ OPTIONS = 5
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
 SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT, RELAY = range(5, 10)
 CALLS = 10
-
-RELAY_GROUP = 8
-"""Inputs that a thread of a relay has together: the rows of most tiles."""
-RELAY_INPUTS, RELAY_OUTPUTS, RELAY_SUMS = 32, 32, 1 << 15
-"""What pays for a relay: so many inputs for each thread and so many outputs, and at most so many sums in a
-minibatch. (Beyond, they take as long to pass on as W; and for few rows at a time W is not packed.)"""
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
@@ -168,10 +162,8 @@ class Net(NamedTuple):
     panels: int  # offset into work of the threads' panels
     panel_size: int  # numbers in one thread's panel
     inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
-    relays: int  # 1 where each thread has a place for inputs of its own there: see `engine.relay`
-    cuts: NDArray[
-        np.int64
-    ]  # (threads + 1, threads + 1) then, for each number of threads, where their inputs begin
+    relays: int  # rows of the table that are a relay of several threads (`engine.relay`): 0, 1, 2 with a ReLU
+    cuts: NDArray[np.int64]  # (threads + 1, threads + 1) for n threads in row n, where their inputs begin
     penalised: int  # 1 where a kernel has a penalty with a gradient
     limited: int  # 1 where a kernel has a limit to keep after each step
     alike: int  # 1 where all of θ has one rate, and no proximal step
@@ -184,7 +176,7 @@ class Mode(NamedTuple):
     seed: int
     step: int
     before: int  # rows of the minibatch that came before these
-    begun: int = 0  # 1 where the outputs of the first row of the table are there
+    begun: int = 0  # so many rows of the table have their outputs already
 
 
 PREDICTION = Mode(0, 0, 0, 0)
@@ -223,24 +215,13 @@ def rate_groups(operations: list[Operation]) -> list[float]:
     return list(dict.fromkeys([1.0, *(operation.lr_scale for operation in operations)]))
 
 
-def is_worth_a_relay(first: Operation, capacity: int, n_threads: int) -> bool:
-    """Whether threads should share the inputs of the first row of the table, not the rows of a minibatch."""
-    return (
-        first.op == DENSE
-        and 1 < n_threads <= first.n_in // RELAY_INPUTS
-        and first.n_out >= RELAY_OUTPUTS
-        and capacity * first.n_out <= RELAY_SUMS
-    )
-
-
-def cuts_by_cost(costs: NDArray[np.float64], n_threads: int) -> NDArray[np.int64]:
-    """`Net.cuts` for inputs of these costs: threads have as much work each, in whole groups of inputs."""
-    cuts = np.zeros((n_threads + 1, n_threads + 1), np.int64)
-    total = np.cumsum(costs)
-    for n in range(1, n_threads + 1):
-        inner = np.searchsorted(total, total[-1] * np.arange(1, n) / n)
-        cuts[n, : n + 1] = 0, *(inner + RELAY_GROUP // 2) // RELAY_GROUP * RELAY_GROUP, len(costs)
-    return np.minimum(cuts, len(costs))
+def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int) -> int:
+    """How many rows of the table are a relay: a dense one, and the ReLU after it, or none."""
+    first, after = operations[0], operations[1:2]
+    if first.op != DENSE or not is_worth_a_relay(first.n_in, first.n_out, capacity, n_threads):
+        return 0
+    # A minibatch of one row has a form of its own (`engine.single`), without the ReLU.
+    return 2 if capacity > 1 and [(o.op, o.code) for o in after] == [(ELEMENTWISE, RELU)] else 1
 
 
 def bind(
@@ -288,9 +269,9 @@ def bind(
     spread = min(capacity, MOST_TERMS) * rows
     scratch = padded(panel_size(max(rows, cols, capacity), cols, spread), dtype)
     panels, size = size, size + n_threads * scratch
-    relays = gathers and is_worth_a_relay(operations[0], capacity, n_threads)
+    n_in, relays = operations[0].n_in, rows_of_relay(operations, capacity, n_threads) if gathers else 0
     places = n_threads if relays else int(gathers)
-    inputs, size = size, size + padded(places * capacity * operations[0].n_in, dtype)
+    inputs, size = size, size + padded(places * capacity * n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     return Net(
         table=table,
@@ -307,8 +288,8 @@ def bind(
         panels=panels,
         panel_size=scratch,
         inputs=inputs,
-        relays=int(relays),
-        cuts=cuts_by_cost(np.ones(operations[0].n_in), n_threads) if relays else np.zeros((1, 1), np.int64),
+        relays=relays,
+        cuts=cuts_by_cost(np.ones(n_in), n_threads if relays else 0),
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
         alike=int(len(groups) == 1 and PROXIMAL not in terms),
