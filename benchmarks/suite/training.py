@@ -7,7 +7,7 @@ batch 32 and 128, not 1                the tiled products in `engine/matmul.py`:
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 Digits alone, nothing of these         how its rows get there: see `staging.py`; or the checks of X
 Given, not Digits                      what converts its rows: `convert`, `scatter_rows` in `engine/gather.py`
-TwoThreads, not Digits                 the barrier, or how rows and θ are shared in `engine/team.py`
+TwoThreads, not Digits                 `relay.py`, the barrier, or `share` in `engine/team.py`
 Passes.time_forward                    `forward`; the later passes contain the earlier ones
 Activations, one more than relu        its loop in `activations.py` vectorises no more
 Options, one more than nothing         that layer, penalty or pass; "own loss" is Python between steps
@@ -89,16 +89,19 @@ class SmallNetwork:
 
 
 class TwoThreads:
-    """784-128-10, batch 32, Adam, an epoch of 4,096 rows: what a second thread brings."""
+    """784-128-10, Adam, an epoch of 4,096 rows: what a second thread brings."""
 
-    def setup(self):
+    params = (1, 32, 128)
+    param_names = ("batch",)
+
+    def setup(self, batch):
         self.X, self.y = digits()
-        self.trainers = [classifier(MNIST_WIDTHS, 32, n_threads=n) for n in (1, 2)]
+        self.trainers = [classifier(MNIST_WIDTHS, batch, n_threads=n) for n in (1, 2)]
 
-    def time_epoch(self):
+    def time_epoch(self, batch):
         self.trainers[1].fit(self.X, self.y, epochs=1)
 
-    def track_time_against_one_thread(self):
+    def track_time_against_one_thread(self, batch):
         """Minima of epochs in turn: below 1 a second thread helps; 0.5 would be perfect."""
         times = [[], []]
         for _ in range(7):
