@@ -91,7 +91,7 @@ class SmallNetwork:
 class TwoThreads:
     """784-128-10, Adam, an epoch of 4,096 rows: what a second thread brings."""
 
-    params = (1, 32, 128)
+    params = ([1, 32, 128],)
     param_names = ("batch",)
 
     def setup(self, batch):
