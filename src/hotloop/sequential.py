@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from hotloop._checks import check_dtype, check_integer, check_number
 from hotloop.activations import ELEMENTWISE_CODES
 from hotloop.data.staging import check_rows, column_statistics
+from hotloop.engine.amx import has_amx, is_worth_amx
 from hotloop.engine.memory import THETA, aligned_zeros, placed_copy, placed_zeros
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
     BATCH_NORM,
+    DENSE,
     ELEMENTWISE,
     STANDARDIZE,
     Net,
@@ -238,14 +240,27 @@ class Sequential:
         return getattr(last[-1], "activation", getattr(last[-1], "name", "identity"))
 
     def bind(
-        self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None, gathers: bool = False
-    ) -> Net:
+        self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None, gathers: bool = False,
+        on_unit: Collection[int] = (),
+    ) -> Net:  # fmt: skip
         """The network's table and fresh memory for batches of `capacity` rows, for the kernels.
 
         `penalty` is on the kernels whose layers have none. The running statistics are the model's own. With
-        `gathers` the loop may be told which rows of the data to take.
+        `gathers` the loop may be told which rows of the data to take. `on_unit` has the rows of the table
+        whose products are those of `engine.amx`.
         """
-        return link(bind(self._operations, capacity, n_threads, self.dtype, self._running, penalty, gathers))
+        arguments = (self._running, penalty, gathers, on_unit)
+        return link(bind(self._operations, capacity, n_threads, self.dtype, *arguments))
+
+    def rows_on_unit(self, capacity: int) -> list[int]:
+        """The rows of the table whose products the processor's matrix unit takes, if it has one.
+
+        They are for training with minibatches of up to `capacity` rows (`engine.amx`).
+        """
+        if self.dtype != np.float32 or not has_amx():
+            return []
+        rows = enumerate(self._operations)
+        return [k for k, row in rows if row.op == DENSE and is_worth_amx(row.n_in, row.n_out, capacity)]
 
     def bind_inputs(self, capacity: int) -> Net:
         """`bind` for one thread, with a first row that is the identity: so the inputs have deltas, too."""

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from hotloop.averages import Average
 from hotloop.custom import with_own_loss
 from hotloop.engine.address import NOWHERE, address_of
+from hotloop.engine.amx import amx_address
+from hotloop.engine.cuts import fullness
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
 from hotloop.engine.relay import link_relay
 from hotloop.engine.single import link_single
-from hotloop.engine.table import Mode, Net, mask_seed
+from hotloop.engine.table import AMX, Mode, Net, mask_seed
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
@@ -28,6 +30,9 @@ __all__ = ["Recipe", "Stepper"]
 MOST_ROWS = 2048
 """Of larger minibatches, so many rows at a time go through the network, and their gradients are added up:
 what they leave behind stays in the second cache, and takes little memory."""
+
+FULL = 0.6
+"""Of all groups of inputs (`engine.cuts`), how many are not zeros where zeros are not worth skipping."""
 
 
 @dataclass(frozen=True)
@@ -113,19 +118,30 @@ class Stepper:
         """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
         return self._average
 
-    def bind(self, batch_size: int, n_threads: int, gathers: bool) -> Net:
+    def bind(self, batch_size: int, n_threads: int, gathers: bool, features: Any = None) -> Net:
         """The network with the penalties of this training, for minibatches of so many rows.
 
-        It has room for `MOST_ROWS`, unless they must be there together.
+        It has room for `MOST_ROWS`, unless they must be there together. The `features` say whether the first
+        layer had better skip zeros.
         """
         recipe = self._recipe
         together = self._model.has_batch_norm or isinstance(recipe.loss, Custom)
         capacity = batch_size if together else min(batch_size, MOST_ROWS)
         penalty = None if recipe.penalty is None else recipe.penalty.term()
-        net = self._model.bind(capacity, n_threads, penalty, gathers)
+        on_unit = self._rows_on_unit(capacity, features)
+        net = self._model.bind(capacity, n_threads, penalty, gathers, on_unit)
+        if on_unit:
+            net.calls[AMX] = amx_address(net.work)
         if capacity == 1:
             link_single(net, in_place=recipe.optimizer.is_plain and not recipe.clip_value)
         return net
+
+    def _rows_on_unit(self, capacity: int, features: Any) -> list[int]:
+        """`Sequential.rows_on_unit`, but for a first layer that had better skip zeros."""
+        rows = self._model.rows_on_unit(capacity)
+        if 0 in rows and not (isinstance(features, np.ndarray) and fullness(features).mean() >= FULL):
+            rows.remove(0)
+        return rows
 
     def nuclear_value(self) -> float:
         """The value of the penalties that the compiled loop does not see."""

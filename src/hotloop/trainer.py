@@ -36,7 +36,7 @@ from hotloop.engine.loop import (
     evaluate_block,
 )
 from hotloop.engine.random import permute
-from hotloop.engine.table import PREDICTION, mask_seed
+from hotloop.engine.table import ON_UNIT, PREDICTION, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from hotloop.history import History
@@ -285,10 +285,10 @@ class Trainer:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
                 samples = samples.to_convert()
             gathers = samples.other is not None or (shuffle and samples.flat is not None)
-            net = self.stepper.bind(batch_size, team.n_threads, gathers)
+            net = self.stepper.bind(batch_size, team.n_threads, gathers, samples.features)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
-            if net.relays and isinstance(samples.features, np.ndarray):
+            if net.relays and not net.table[0, ON_UNIT] and isinstance(samples.features, np.ndarray):
                 balance(net.cuts, samples.features)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes

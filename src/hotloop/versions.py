@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hotloop
 from hotloop._jit import cache_folder, cache_root, processor
+from hotloop.engine.amx import has_amx
 from hotloop.engine.team import check_threads
 from hotloop.folders import can_write, contents, kernel_folders
 
@@ -56,6 +57,7 @@ def _machine() -> list[tuple[str, str]]:
     return [
         ("processor", f"{_model_name()} ({name} to LLVM)"),
         ("features", ", ".join(found) or "none of " + ", ".join(FEATURES)),
+        ("matrix unit", "AMX, for wide layers in float32" if has_amx() else "none in use"),
         ("processors", f"{check_threads(None)} of {os.cpu_count()} available; n_threads is 1 by default"),
     ]
 

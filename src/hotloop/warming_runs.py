@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop.activations import ACTIVATIONS
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
+from hotloop.engine.amx import has_amx
 from hotloop.engine.gather import CONVERT_FROM
 from hotloop.engine.sparse import FEWEST_INPUTS, FEWEST_OUTPUTS
 from hotloop.errors import HotloopError, InvalidValueError
@@ -42,6 +43,9 @@ X: NDArray[Any] = np.array([[0.0, 0.5], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [1.0
 CLASSES: NDArray[Any] = np.array([0, 1, 0, 1, 0, 1])
 SHARES: NDArray[Any] = np.eye(2)[CLASSES]
 
+WIDE_ENOUGH = 128
+"""Rows, inputs and outputs for the processor's matrix unit (`engine.amx`)."""
+
 REQUIRED = {
     "units": 2, "name": "tanh", "rate": 0.1,  # of layers
     "strength": 0.1, "beta": 1.0, "k": 1, "limit": 1.0,  # of penalties
@@ -61,6 +65,8 @@ def usual_runs(dtype: str) -> Iterator[Run]:
     yield f"{dtype} minibatches of one", partial(use, layers, dtype, optimizer=SGD(), batch_size=1)
     for given in CONVERT_FROM:
         yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
+    if dtype == "float32" and has_amx():
+        yield f"{dtype} on the matrix unit", partial(use_unit, layers, dtype)
 
 
 def all_runs(dtype: str) -> Iterator[Run]:
@@ -106,6 +112,14 @@ def use_data(layers: Sequence[Layer], dtype: str, given: np.dtype[Any]) -> None:
     many = np.tile(X, FEWEST_INPUTS // X.shape[1]).astype(given)
     wide = Sequential([Dense(FEWEST_OUTPUTS), *layers], input_dim=many.shape[1], dtype=dtype)
     Trainer(wide, loss="mse", batch_size=len(X) // 2, n_threads=2).fit(many, SHARES, epochs=1)
+
+
+def use_unit(layers: Sequence[Layer], dtype: str) -> None:
+    """Train a layer that is wide enough for the processor's matrix unit, on two threads."""
+    many = np.ones((WIDE_ENOUGH, 4 * WIDE_ENOUGH))
+    wide = Sequential([Dense(WIDE_ENOUGH), *layers], input_dim=many.shape[1], dtype=dtype)
+    y = np.tile(SHARES, (WIDE_ENOUGH, 1))[:WIDE_ENOUGH]
+    Trainer(wide, loss="mse", batch_size=len(many), n_threads=2).fit(many, y, epochs=1)
 
 
 def use_objective(layers: Sequence[Layer], dtype: str, loss: Loss) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
 from hotloop.engine.address import NOWHERE, call
+from hotloop.engine.amx import MOST_LINES
 from hotloop.engine.matmul import Matrix, add_terms
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
@@ -26,6 +27,7 @@ from hotloop.engine.table import (
     N_IN,
     N_OUT,
     NONE,
+    ON_UNIT,
     OP,
     PARTIAL,
     PENALTY,
@@ -183,7 +185,8 @@ def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel
                 rate = update.scalars[group, step, 0]
                 call(net.calls[SINGLE_STEP], (net, k, theta, source, offset, rate, lo, hi))
                 lo = hi
-            chunk = max(CHUNK // n_out, CHUNK_ROWS) // grain * grain
+            rows_at_once = MOST_LINES if row[ON_UNIT] else CHUNK_ROWS
+            chunk = max(CHUNK // n_out, rows_at_once) // grain * grain
             for first in range(lo, hi, chunk):
                 last = min(first + chunk, hi)
                 start, end = where + first * n_out, where + last * n_out

@@ -12,6 +12,7 @@ from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.matmul import FEW, Matrix, multiply
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
+    AMX,
     BACKWARD,
     BIAS,
     CODE,
@@ -22,6 +23,7 @@ from hotloop.engine.table import (
     N_IN,
     N_OUT,
     NONE,
+    ON_UNIT,
     OP,
     SINGLE_FORWARD,
     VALUE,
@@ -118,7 +120,10 @@ def backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel):
             # Where the ReLU before has let nothing through, nothing goes back.
             before = net.table[k - 1]
             after = before[VALUE] - before[DELTA] if is_relu(net, k - 1) else PLAIN
-            multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
+            if row[ON_UNIT]:
+                call(net.calls[AMX], (out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after))
+            else:
+                multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
         return
     if is_relu(net, k) and k + 1 < len(net.table) and net.table[k + 1, OP] == DENSE:
         return  # the dense row after it has done this

@@ -9,6 +9,8 @@ to them, move between the threads. The terms of a sum have the order that they h
 Compiled where a minibatch has few rows beside the weights, and called by its address.
 """
 
+import numpy as np
+
 from hotloop._jit import kernel
 from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.engine.descent import share_of_rows
@@ -18,16 +20,18 @@ from hotloop.engine.matmul import Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BIAS,
+    DELTA,
     N_IN,
     N_OUT,
     NONE,
+    ON_UNIT,
     RELAY,
     SINGLE_FORWARD,
     VALUE,
     WEIGHT,
     Net,
 )
-from hotloop.engine.team import Crew, has_passed, pass_on, share, sync_zeros, wait_for
+from hotloop.engine.team import Crew, barrier, has_passed, pass_on, share, sync_zeros, wait_for
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 
 __all__ = ["link_relay", "relay"]
@@ -41,7 +45,8 @@ def link_relay(net: Net, block: Block) -> None:
     """Give `net` the address of `relay`, if its threads have a place for inputs each."""
     if net.relays:
         crew = Crew(0, 1, sync_zeros(1))
-        net.calls[RELAY] = address_of(relay, (net, block, 0, 0, net.work, crew, net.work))
+        taken = relay_of_halves if net.table[0, ON_UNIT] else relay
+        net.calls[RELAY] = address_of(taken, (net, block, 0, 0, net.work, crew, net.work))
 
 
 @kernel
@@ -82,3 +87,41 @@ def relay(net, block, begin, n, theta, crew, panel):
         pass_on(crew, last)
     _, mine = share(n, grain, crew.tid, crew.n_threads)
     wait_for(crew, last_thread, mine)
+
+
+@kernel
+def relay_of_halves(net, block, begin, n, theta, crew, panel):
+    """What `relay` does, for two threads and products of two passes (`engine.amx`).
+
+    What a pass sums up is added to the sums before it as a whole. So both threads multiply at once, and then
+    add, each for its rows.
+    """
+    row = net.table[0]
+    n_in, n_out = row[N_IN], row[N_OUT]
+    left, right = share_of_rows(net, 0, crew)
+    x, to = own_inputs(net, crew), net.table[net.relays - 1, VALUE]
+    gather_part(net, block, begin, begin + n, left, right, x)
+    # Nobody needs the place of the deltas yet.
+    out = Matrix(net.work, to if crew.tid == 0 else row[DELTA], n_out, 1)
+    has_biases = row[BIAS] != NONE and crew.tid == 0
+    biases, bias = (theta, row[BIAS]) if has_biases else (net.work, net.zeros)
+    inputs = Matrix(net.work, x + left, n_in, 1)
+    w = Matrix(theta, row[WEIGHT] + left * n_out, n_out, 1)
+    start = Matrix(biases, bias, 0, 1)
+    multiply_layer(net, 0, out, start, inputs, w, n, n_out, right - left, panel, PLAIN)
+    barrier(crew.sync, crew.n_threads)
+    grain, _ = tile_shape(net.work)
+    lo, hi = share(n, grain, crew.tid, crew.n_threads)
+    sums = net.work[to + lo * n_out : to + hi * n_out]
+    others = net.work[row[DELTA] + lo * n_out : row[DELTA] + hi * n_out]
+    add_others(sums, others, net.relays == 2)
+
+
+@kernel
+def add_others(sums, others, rectified):
+    """sums += others; limited to 0 or more if they are to be `rectified`."""
+    zero = sums.dtype.type(0)
+    floor = zero if rectified else sums.dtype.type(-np.inf)
+    for i in range(len(sums)):
+        total = sums[i] + others[i]
+        sums[i] = floor if total < floor else total

@@ -12,10 +12,10 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_inline, types
-from hotloop.engine.address import NOWHERE, address_of, asked
+from hotloop.engine.address import NOWHERE, address_of, asked, call
 from hotloop.engine.matmul import MOST_TERMS, WIDE, Matrix, multiply
 from hotloop.engine.packing import copy_terms
-from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, SPARSE, Net
+from hotloop.engine.table import AMX, DENSE, N_IN, N_OUT, ON_UNIT, OP, SPARSE, Net
 from hotloop.engine.tile import PLAIN, listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
 
@@ -44,7 +44,9 @@ def link_sparse(net: Net) -> None:
 def multiply_layer(net, k, out, start, a, b, rows, cols, inner, panel, after):
     """A product of dense row k of the table, with its inputs as `a`: of the first row these are the data."""
     sparse = net.calls[SPARSE] if k == 0 else NOWHERE
-    if sparse == NOWHERE or not asked(sparse, (out, start, a, b, rows, cols, inner, panel, after)):
+    if net.table[k, ON_UNIT]:
+        call(net.calls[AMX], (out, start, a, b, rows, cols, inner, panel, after))
+    elif sparse == NOWHERE or not asked(sparse, (out, start, a, b, rows, cols, inner, panel, after)):
         multiply(out, start, a, b, rows, cols, inner, panel, after)
 
 

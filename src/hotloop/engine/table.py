@@ -7,6 +7,7 @@ together with the memory it works in: what a kernel gets.
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from hotloop.activations import RELU
 from hotloop.engine.address import NOWHERE
+from hotloop.engine.amx import amx_scratch, halves_of, passes_of
 from hotloop.engine.cuts import cuts_by_cost, is_worth_a_relay
 from hotloop.engine.matmul import MOST_TERMS, panel_size
 from hotloop.engine.memory import aligned_zeros, padded
@@ -67,7 +69,8 @@ COLUMN = 9  # offset into work of the COLUMN_VECTORS numbers of each output
 GROUP = 10  # which of the optimizer's learning rates its parameters have
 PENALTY = 11  # code of the penalty on its kernel
 PARTIAL = 12  # offset into the sums over single rows of kernels
-COLUMNS = 13
+ON_UNIT = 13  # 1 where the products of a DENSE row are those of `engine.amx`
+COLUMNS = 14
 NONE = -1
 
 # Vectors of N_OUT numbers at COLUMN.
@@ -82,11 +85,11 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `sparse`, `gather`
-# and `relay`.
+# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `sparse`, `gather`,
+# `relay` and `amx`.
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
-SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT, RELAY = range(5, 10)
-CALLS = 10
+SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT, RELAY, AMX = range(5, 11)
+CALLS = 11
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
@@ -215,10 +218,14 @@ def rate_groups(operations: list[Operation]) -> list[float]:
     return list(dict.fromkeys([1.0, *(operation.lr_scale for operation in operations)]))
 
 
-def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int) -> int:
+def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int, on_unit: bool) -> int:
     """How many rows of the table are a relay: a dense one, and the ReLU after it, or none."""
     first, after = operations[0], operations[1:2]
-    if first.op != DENSE or not is_worth_a_relay(first.n_in, first.n_out, capacity, n_threads):
+    if on_unit:
+        worth = n_threads == 2 and passes_of(first.n_in) == 2
+    else:
+        worth = first.op == DENSE and is_worth_a_relay(first.n_in, first.n_out, capacity, n_threads)
+    if not worth:
         return 0
     # A minibatch of one row has a form of its own (`engine.single`), without the ReLU.
     return 2 if capacity > 1 and [(o.op, o.code) for o in after] == [(ELEMENTWISE, RELU)] else 1
@@ -227,10 +234,12 @@ def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int) ->
 def bind(
     operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any],
     running: NDArray[Any], penalty: PenaltyTerm | None = None, gathers: bool = False,
+    on_unit: Collection[int] = (),
 ) -> Net:  # fmt: skip
     """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none.
 
-    With `gathers` it has room for the inputs of a minibatch.
+    With `gathers` it has room for the inputs of a minibatch. The products of the rows `on_unit` are those of
+    `engine.amx`.
     """
     offset_of = {id(parameter): offset for parameter, offset in theta_offsets(operations)}
     running_offset_of = {id(buffer): offset for buffer, offset in buffer_offsets(operations)}
@@ -239,7 +248,8 @@ def bind(
     options = np.zeros((len(operations), OPTIONS))
     size = kernel_rows = 0
     terms = []
-    for row, numbers, operation in zip(table, options, operations, strict=True):
+    for k, (row, numbers, operation) in enumerate(zip(table, options, operations, strict=True)):
+        row[ON_UNIT] = k in on_unit
         row[OP], row[CODE] = operation.op, operation.code
         row[N_IN], row[N_OUT] = operation.n_in, operation.n_out
         if operation.weight is not None:
@@ -267,12 +277,20 @@ def bind(
     rows, cols = (max(widths) for widths in zip(*((o.n_in, o.n_out) for o in operations), strict=True))
     zeros, size = size, size + padded(max(rows, cols), dtype)
     spread = min(capacity, MOST_TERMS) * rows
-    scratch = padded(panel_size(max(rows, cols, capacity), cols, spread), dtype)
+    wanted = panel_size(max(rows, cols, capacity), cols, spread)
+    if on_unit:
+        wanted = max(wanted, amx_scratch(max(rows, cols, capacity), max(rows, cols, capacity)))
+    scratch = padded(wanted, dtype)
     panels, size = size, size + n_threads * scratch
-    n_in, relays = operations[0].n_in, rows_of_relay(operations, capacity, n_threads) if gathers else 0
+    n_in, relays = operations[0].n_in, 0
+    if gathers:
+        relays = rows_of_relay(operations, capacity, n_threads, 0 in on_unit)
     places = n_threads if relays else int(gathers)
     inputs, size = size, size + padded(places * capacity * n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
+    cuts = cuts_by_cost(np.ones(n_in), n_threads if relays else 0)
+    if relays and 0 in on_unit:
+        cuts[2] = halves_of(n_in)
     return Net(
         table=table,
         options=options,
@@ -289,7 +307,7 @@ def bind(
         panel_size=scratch,
         inputs=inputs,
         relays=relays,
-        cuts=cuts_by_cost(np.ones(n_in), n_threads if relays else 0),
+        cuts=cuts,
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
         alike=int(len(groups) == 1 and PROXIMAL not in terms),

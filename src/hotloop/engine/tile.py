@@ -26,6 +26,7 @@ __all__ = [
     "narrow_tile",
     "row_tile",
     "tile_shape",
+    "write_finished",
 ]
 
 VECTORS = 2
@@ -126,10 +127,12 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
             for base, row in zip(a_rows, sums, strict=True)
         ]
 
-    _finish(builder, vectors, out_rows, _sum_over(builder, inner, first, term), after)
+    write_finished(builder, vectors, out_rows, _sum_over(builder, inner, first, term), after)
 
 
-def _finish(builder: Any, vectors: Vectors, out_rows: list[Any], sums: list[list[Any]], after: Any) -> None:
+def write_finished(
+    builder: Any, vectors: Vectors, out_rows: list[Any], sums: list[list[Any]], after: Any
+) -> None:
     """Store what `finished` makes of the sums."""
     zero, lowest = (ir.Constant(vectors.number, value) for value in (0.0, -np.inf))
     floor = vectors.splat(
