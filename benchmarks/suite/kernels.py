@@ -5,6 +5,7 @@ hotloop's sources alone whether it is stale; the kernels that they call come fro
 import numpy as np
 from numba import njit
 
+from hotloop.engine.amx import amx_multiply, amx_scratch
 from hotloop.engine.matmul import Matrix, multiply, panel_size
 from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.sparse import multiply_sparse
@@ -19,7 +20,8 @@ PEAK_TERMS = 128
 def scratch(out, b):
     """What `repeat_multiply` needs beside its operands: a row of zeros to start from, and a panel."""
     zeros = np.zeros(out.shape[1], out.dtype)
-    return zeros, aligned_zeros(panel_size(len(b), out.shape[1], len(b) * len(out)), out.dtype)
+    size = max(panel_size(len(b), out.shape[1], len(b) * len(out)), amx_scratch(len(out), len(b)))
+    return zeros, aligned_zeros(size, out.dtype)
 
 
 def repeat_multiply(times, out, a, b, zeros, panel, skips=False):
@@ -29,6 +31,12 @@ def repeat_multiply(times, out, a, b, zeros, panel, skips=False):
     """
     matrices = (_flat(x) for x in (out, a, b))
     _repeat(times, *matrices, Matrix(zeros, 0, 0, 1), len(a), b.shape[1], len(b), panel, skips)
+
+
+def repeat_amx(times, out, a, b, zeros, panel):
+    """The same on the processor's matrix unit."""
+    matrices = (_flat(x) for x in (out, a, b))
+    _repeat_amx(times, *matrices, Matrix(zeros, 0, 0, 1), len(a), b.shape[1], len(b), panel)
 
 
 def _flat(x):
@@ -42,6 +50,12 @@ def _repeat(times, out, a, b, start, rows, cols, inner, panel, skips):
     for _ in range(times):
         if not (skips and multiply_sparse(out, start, a, b, rows, cols, inner, panel, PLAIN)):
             multiply(out, start, a, b, rows, cols, inner, panel, PLAIN)
+
+
+@njit(nogil=True)
+def _repeat_amx(times, out, a, b, start, rows, cols, inner, panel):
+    for _ in range(times):
+        amx_multiply(out, start, a, b, rows, cols, inner, panel, PLAIN)
 
 
 @njit(nogil=True)

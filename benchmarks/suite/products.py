@@ -11,6 +11,7 @@ gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups`
 10 units                              `narrow_tile`, and in backward sums of so few terms
 8 inputs                              `edge_tile`, and in forward sums of so few terms
 Zeros                                 `engine/sparse.py`, and `listed_tile` in `engine/tile.py`
+MatrixUnit                            `engine/amx.py`, and `pack_squares` in `engine/split.py`
 ====================================  ================================================================
 
 A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u), backward (b, u) by
@@ -20,8 +21,10 @@ A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hotloop.engine.amx import has_amx
+
 from .common import clean_digits, fastest
-from .kernels import repeat_multiply, scratch
+from .kernels import repeat_amx, repeat_multiply, scratch
 
 PASSES = ["forward", "backward", "gradient"]
 MILLISECOND = 5e7
@@ -108,6 +111,45 @@ class Layers(Squares):
 
     def setup(self, which, layer):
         self.product = Product(which, *LAYERS[layer])
+
+
+WIDE_LAYERS = {
+    "784 inputs, 128 units": (128, 784, 128),
+    "256 inputs, 256 units": (256, 256, 256),
+    "784 inputs, 512 units": (256, 784, 512),
+    "2048 inputs, 2048 units": (256, 2048, 2048),
+}
+
+
+class MatrixUnit:
+    """Products on the processor's matrix unit, beside those by multiply-adds; minibatches of 128 and 256."""
+
+    params = (PASSES, list(WIDE_LAYERS))
+    param_names = ("pass", "layer")
+
+    def setup(self, which, layer):
+        if not has_amx():
+            raise NotImplementedError("no matrix unit")  # asv leaves it out
+        self.product = Product(which, *WIDE_LAYERS[layer])
+        self.on_unit()  # compiles
+
+    def on_unit(self):
+        """Some products, as wide layers have them."""
+        product = self.product
+        repeat_amx(product.times, product.out, product.a, product.b, *product.memory)
+
+    def track_rate(self, which, layer):
+        """As many as multiply-adds would be, for each of which the unit takes six products."""
+        return self.product.rate(fastest(self.on_unit)[0])
+
+    track_rate.unit = "GFLOP/s"
+
+    def track_time_against_multiply_adds(self, which, layer):
+        """Below 1 the unit is faster."""
+        on_unit, ours = fastest(self.on_unit, self.product.ours)
+        return on_unit / ours
+
+    track_time_against_multiply_adds.unit = "of the time of multiply-adds"
 
 
 class Zeros:
