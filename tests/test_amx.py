@@ -258,7 +258,6 @@ def test_which_layers_are_on_the_unit():
     widths = (200, 128, 128, 10)
     assert layers_on_unit(trainer_of(widths), X) == [1, 1, 0]
     assert layers_on_unit(trainer_of(widths), one_hot) == [0, 1, 0]  # zeros are skipped
-    assert layers_on_unit(trainer_of(widths), scipy.sparse.csr_matrix(one_hot)) == [0, 1, 0]
     assert layers_on_unit(trainer_of(widths), X, batch_size=64) == [0, 0, 0]
     assert layers_on_unit(trainer_of(widths, dtype="float64"), X) == [0, 0, 0]
 
@@ -290,6 +289,21 @@ def test_training_has_the_bits_of_one_thread(widths, options, shuffle):
     assert layers_on_unit(trainer, X)[0] == 1
     assert found[1] == found[0]
     assert found[2] == found[0]
+
+
+@trains_on_unit
+@pytest.mark.parametrize("share", [1.0, 0.02])
+def test_data_may_be_stored_in_any_way(share):
+    """Whether zeros are skipped is asked of the numbers, not of what holds them."""
+    X, y = data(300, 200, 3)
+    X = X * (np.random.default_rng(3).random(X.shape) < share).astype(np.float32)
+    found = []
+    for stored in (X, scipy.sparse.csr_matrix(X), X.astype(np.float64), np.asfortranarray(X), X.tolist()):
+        trainer = trainer_of((200, 128, 3))
+        trainer.fit(stored, y, epochs=2)
+        found.append(trainer.model.theta.tobytes())
+    assert layers_on_unit(trainer, X) == [int(share == 1), 0]
+    assert len(set(found)) == 1
 
 
 @trains_on_unit

@@ -31,7 +31,7 @@ MOST_ROWS = 2048
 """Of larger minibatches, so many rows at a time go through the network, and their gradients are added up:
 what they leave behind stays in the second cache, and takes little memory."""
 
-FULL = 0.6
+FULL = 0.5
 """Of all groups of inputs (`engine.cuts`), how many are not zeros where zeros are not worth skipping."""
 
 
@@ -118,17 +118,19 @@ class Stepper:
         """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
         return self._average
 
-    def bind(self, batch_size: int, n_threads: int, gathers: bool, features: Any = None) -> Net:
+    def bind(
+        self, batch_size: int, n_threads: int, gathers: bool, some_rows: NDArray[Any] | None = None
+    ) -> Net:
         """The network with the penalties of this training, for minibatches of so many rows.
 
-        It has room for `MOST_ROWS`, unless they must be there together. The `features` say whether the first
-        layer had better skip zeros.
+        It has room for `MOST_ROWS`, unless they must be there together. By `some_rows` of the data it sees
+        whether the first layer had better skip zeros; without them it takes that for granted.
         """
         recipe = self._recipe
         together = self._model.has_batch_norm or isinstance(recipe.loss, Custom)
         capacity = batch_size if together else min(batch_size, MOST_ROWS)
         penalty = None if recipe.penalty is None else recipe.penalty.term()
-        on_unit = self._rows_on_unit(capacity, features)
+        on_unit = self._rows_on_unit(capacity, some_rows)
         net = self._model.bind(capacity, n_threads, penalty, gathers, on_unit)
         if on_unit:
             net.calls[AMX] = amx_address(net.work)
@@ -136,10 +138,10 @@ class Stepper:
             link_single(net, in_place=recipe.optimizer.is_plain and not recipe.clip_value)
         return net
 
-    def _rows_on_unit(self, capacity: int, features: Any) -> list[int]:
+    def _rows_on_unit(self, capacity: int, some_rows: NDArray[Any] | None) -> list[int]:
         """`Sequential.rows_on_unit`, but for a first layer that had better skip zeros."""
         rows = self._model.rows_on_unit(capacity)
-        if 0 in rows and not (isinstance(features, np.ndarray) and fullness(features).mean() >= FULL):
+        if 0 in rows and (some_rows is None or fullness(some_rows).mean() < FULL):
             rows.remove(0)
         return rows
 

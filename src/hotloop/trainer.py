@@ -23,7 +23,7 @@ from hotloop.callbacks import Callback, check_callbacks
 from hotloop.checkpoint import read_trainer, write_trainer
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import Samples, check_samples
-from hotloop.engine.cuts import balance
+from hotloop.engine.cuts import SAMPLE, balance
 from hotloop.engine.gather import link_convert
 from hotloop.engine.loop import (
     GRADIENT_NORM,
@@ -285,11 +285,12 @@ class Trainer:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
                 samples = samples.to_convert()
             gathers = samples.other is not None or (shuffle and samples.flat is not None)
-            net = self.stepper.bind(batch_size, team.n_threads, gathers, samples.features)
+            some_rows = samples.some_rows(SAMPLE)
+            net = self.stepper.bind(batch_size, team.n_threads, gathers, some_rows)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
-            if net.relays and not net.table[0, ON_UNIT] and isinstance(samples.features, np.ndarray):
-                balance(net.cuts, samples.features)
+            if net.relays and not net.table[0, ON_UNIT]:
+                balance(net.cuts, some_rows)
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
             session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)

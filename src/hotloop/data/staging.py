@@ -95,6 +95,16 @@ class Samples:
         flat = None if self.flat is None else self.flat[: n * self.features.shape[1]]
         return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n], flat)
 
+    def some_rows(self, most: int) -> NDArray[Any]:
+        """Some rows of the features, up to about so many, from all over: the same however they are stored."""
+        step = max(len(self) // most, 1)
+        if isinstance(self.features, np.ndarray):
+            return self.features[::step]
+        numbers = np.arange(0, len(self), step)
+        rows = np.empty((len(numbers), self.features.shape[1]), np.float64)
+        self.features.stage(numbers, rows)
+        return rows
+
     def to_convert(self) -> "Samples":
         """These, with blocks of which the loop converts each minibatch when its turn comes, if it can."""
         features, other = self.features, None

@@ -67,7 +67,7 @@ def is_worth_amx(n_in: int, n_out: int, rows: int) -> bool:
 
 
 def halves_of(terms: int) -> NDArray[np.int64]:
-    """Where two passes through so many terms begin, and their end."""
+    """Where the passes of `amx_multiply` through so many terms begin, and their end, if they are two."""
     return np.array([0, -(-terms // TERMS) // 2 * TERMS, terms])
 
 
@@ -170,6 +170,8 @@ SUM_TILES, A_TILES, B_TILES = (0, 1, 2, 3), (4, 5), (6, 7)
 SQUARE_BYTES, ROW_BYTES = 4 * SQUARE, 64
 # So that few squares are loaded twice.
 ORDER = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
+LINES_FETCHED = STEP * 4 // 64 // (len(ORDER) * len(SUM_TILES))
+"""Cache lines of the next step of `a` that are asked for with each product of squares."""
 
 
 def _amx(builder: Any, name: str, *arguments: Any) -> None:
@@ -206,7 +208,7 @@ def _sum_block(typing_context, panel, sums, a, b, n_steps):
                         loaded[side] = part
                 for tile in SUM_TILES:
                     _amx(builder, "tdpbf16ps", I8(tile), I8(A_TILES[tile // 2]), I8(B_TILES[tile % 2]))
-                    for _ in range(STEP * 4 // 64 // (len(ORDER) * len(SUM_TILES))):
+                    for _ in range(LINES_FETCHED):
                         ahead = builder.gep(a_at, [builder.add(step, I64(4 * STEP + 64 * fetched))])
                         builder.call(prefetch, [ahead, I32(0), I32(3), I32(1)])
                         fetched += 1
@@ -254,6 +256,7 @@ else:
 
 def amx_address(numbers: NDArray[Any]) -> int:
     """The address of `amx_multiply`, for networks that work in memory like `numbers`."""
+    has_amx()  # asks the system for it: without that the unit would end the process
     some = Matrix(numbers, 0, 1, 1)
     return address_of(amx_multiply, (some, some, some, some, 0, 0, 0, numbers, 0))
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GROUP", "ZEROS_COST", "balance", "cuts_by_cost", "fullness", "is_worth_a_relay"]
+__all__ = ["GROUP", "SAMPLE", "ZEROS_COST", "balance", "cuts_by_cost", "fullness", "is_worth_a_relay"]
 
 FEWEST_INPUTS, FEWEST_OUTPUTS, MOST_SUMS = 32, 32, 1 << 15
 """What pays for a relay: so many inputs for each thread and so many outputs, and at most so many sums in a
@@ -37,18 +37,17 @@ def cuts_by_cost(costs: NDArray[np.float64], n_threads: int) -> NDArray[np.int64
     return np.minimum(cuts, len(costs))
 
 
-def fullness(features: NDArray[Any]) -> NDArray[np.float64]:
-    """Of each group of inputs, the share of some rows of the data in which it is not all zeros."""
-    rows = features[:: max(len(features) // SAMPLE, 1)]
+def fullness(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Of each group of inputs, the share of these rows of the data in which it is not all zeros."""
     starts = np.arange(0, rows.shape[1], GROUP)
     shares: NDArray[np.float64] = np.logical_or.reduceat(rows != 0, starts, axis=1).mean(axis=0)
     return shares
 
 
-def balance(cuts: NDArray[np.int64], features: NDArray[Any]) -> None:
+def balance(cuts: NDArray[np.int64], rows: NDArray[Any]) -> None:
     """Move the cuts to where threads have as much work, by some rows of the data.
 
     Products of the first layer skip zeros (`engine.sparse`), and images are emptier at the top.
     """
-    costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(fullness(features), GROUP)[: features.shape[1]]
+    costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(fullness(rows), GROUP)[: rows.shape[1]]
     cuts[:] = cuts_by_cost(costs, len(cuts) - 1)

@@ -6,6 +6,9 @@ has the inputs whose rows of W it updates. It fetches these columns of the minib
 the sums of the thread before it, some rows of the minibatch after the other: only sums, and what goes back
 to them, move between the threads. The terms of a sum have the order that they have on one thread.
 
+Where the layer's products are those of `engine.amx`, in two passes, two threads have a pass each
+(`relay_of_halves`).
+
 Compiled where a minibatch has few rows beside the weights, and called by its address.
 """
 
@@ -101,7 +104,7 @@ def relay_of_halves(net, block, begin, n, theta, crew, panel):
     left, right = share_of_rows(net, 0, crew)
     x, to = own_inputs(net, crew), net.table[net.relays - 1, VALUE]
     gather_part(net, block, begin, begin + n, left, right, x)
-    # Nobody needs the place of the deltas yet.
+    # Until the next barrier nobody needs the place of this row's deltas.
     out = Matrix(net.work, to if crew.tid == 0 else row[DELTA], n_out, 1)
     has_biases = row[BIAS] != NONE and crew.tid == 0
     biases, bias = (theta, row[BIAS]) if has_biases else (net.work, net.zeros)

@@ -43,10 +43,11 @@ def link_sparse(net: Net) -> None:
 @kernel_inline
 def multiply_layer(net, k, out, start, a, b, rows, cols, inner, panel, after):
     """A product of dense row k of the table, with its inputs as `a`: of the first row these are the data."""
-    sparse = net.calls[SPARSE] if k == 0 else NOWHERE
     if net.table[k, ON_UNIT]:
         call(net.calls[AMX], (out, start, a, b, rows, cols, inner, panel, after))
-    elif sparse == NOWHERE or not asked(sparse, (out, start, a, b, rows, cols, inner, panel, after)):
+        return
+    sparse = net.calls[SPARSE] if k == 0 else NOWHERE
+    if sparse == NOWHERE or not asked(sparse, (out, start, a, b, rows, cols, inner, panel, after)):
         multiply(out, start, a, b, rows, cols, inner, panel, after)
 
 

@@ -4,7 +4,11 @@ A float32 has 24 bits; a bfloat16 has 8, and the same exponents. So x = high + m
 exactly, each what is left by those before it with the last bits cut off; and a product of two float32s is a
 sum of nine exact products of bfloat16s, of which six matter: the other three are 2⁻²⁴ of it on average and
 less than 2⁻²¹. (Henry, Tang & Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for
-higher-precision computations", 2019.) Of numbers below 1e-33 the low part may be too small for a float32: 0.
+higher-precision computations", 2019.)
+
+Of numbers below 1e-33 the low part may be too small for a float32, and is 0; and of products below 1e-30 the
+unit flushes small ones of the six to 0, as training does with all that is too small. An infinite number
+becomes NaN, since what is left of it is ∞ − ∞.
 
 The unit (`engine.amx`) multiplies a square of 16 lines by another, 32 terms at a time, two neighbours of
 which are the halves of a 32-bit word. A square is 16 x 16 words. Those of `a` have a line in each row, those

@@ -277,10 +277,11 @@ def bind(
     rows, cols = (max(widths) for widths in zip(*((o.n_in, o.n_out) for o in operations), strict=True))
     zeros, size = size, size + padded(max(rows, cols), dtype)
     spread = min(capacity, MOST_TERMS) * rows
-    wanted = panel_size(max(rows, cols, capacity), cols, spread)
+    most = max(rows, cols, capacity)
+    scratch = panel_size(most, cols, spread)
     if on_unit:
-        wanted = max(wanted, amx_scratch(max(rows, cols, capacity), max(rows, cols, capacity)))
-    scratch = padded(wanted, dtype)
+        scratch = max(scratch, amx_scratch(most, most))
+    scratch = padded(scratch, dtype)
     panels, size = size, size + n_threads * scratch
     n_in, relays = operations[0].n_in, 0
     if gathers:
@@ -289,7 +290,7 @@ def bind(
     inputs, size = size, size + padded(places * capacity * n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     cuts = cuts_by_cost(np.ones(n_in), n_threads if relays else 0)
-    if relays and 0 in on_unit:
+    if relays and 0 in on_unit:  # of two threads
         cuts[2] = halves_of(n_in)
     return Net(
         table=table,
