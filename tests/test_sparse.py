@@ -19,7 +19,7 @@ from hotloop.engine.sparse import (
     any_of_tile,
     multiply_sparse,
 )
-from hotloop.engine.table import SPARSE
+from hotloop.engine.table import PRODUCT
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 
 pytestmark = pytest.mark.kernels
@@ -245,7 +245,7 @@ def test_which_networks_ask():
         ([hl.Standardize(), wide], FEWEST_INPUTS, False),
     ):
         model = hl.Sequential(layers, input_dim=inputs)
-        assert (model.bind(8, 1).calls[SPARSE] != NOWHERE) == asks
+        assert (model.bind(8, 1).table[0, PRODUCT] != NOWHERE) == asks
 
 
 @pytest.mark.skipif(not COMPILED, reason="threads are tested compiled")

@@ -17,7 +17,7 @@ from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
 from hotloop.engine.relay import link_relay
 from hotloop.engine.single import link_single
-from hotloop.engine.table import AMX, Mode, Net, mask_seed
+from hotloop.engine.table import PRODUCT, Mode, Net, mask_seed
 from hotloop.engine.team import Team
 from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
@@ -133,7 +133,7 @@ class Stepper:
         on_unit = self._rows_on_unit(capacity, some_rows)
         net = self._model.bind(capacity, n_threads, penalty, gathers, on_unit)
         if on_unit:
-            net.calls[AMX] = amx_address(net.work)
+            net.table[on_unit, PRODUCT] = amx_address(net.work)
         if capacity == 1:
             link_single(net, in_place=recipe.optimizer.is_plain and not recipe.clip_value)
         return net

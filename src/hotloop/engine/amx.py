@@ -80,7 +80,7 @@ def amx_scratch(rows: int, terms: int) -> int:
 
 @kernel
 def amx_multiply(out, start, a, b, rows, cols, inner, panel, after):
-    """What `matmul.multiply` does; `panel` has the size that `amx_scratch` says."""
+    """Do what `matmul.multiply` does, and say that it is done; `panel` is of the size of `amx_scratch`."""
     steps = max((inner + TERMS - 1) // TERMS, 1)
     passes = passes_through(inner)
     so_far = start
@@ -95,6 +95,7 @@ def amx_multiply(out, start, a, b, rows, cols, inner, panel, after):
             _multiply_rows(out, so_far, some_a, some_b, first, last, cols, end - p, panel, then)
         so_far = out
     release()
+    return True
 
 
 @kernel

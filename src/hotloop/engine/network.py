@@ -9,10 +9,9 @@ import numpy as np
 from hotloop._jit import kernel
 from hotloop.activations import COMMON, RELU, activate, activate_backward
 from hotloop.engine.address import NOWHERE, call
-from hotloop.engine.matmul import FEW, Matrix, multiply
+from hotloop.engine.matmul import FEW, Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
-    AMX,
     BACKWARD,
     BIAS,
     CODE,
@@ -23,7 +22,6 @@ from hotloop.engine.table import (
     N_IN,
     N_OUT,
     NONE,
-    ON_UNIT,
     OP,
     SINGLE_FORWARD,
     VALUE,
@@ -120,10 +118,7 @@ def backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel):
             # Where the ReLU before has let nothing through, nothing goes back.
             before = net.table[k - 1]
             after = before[VALUE] - before[DELTA] if is_relu(net, k - 1) else PLAIN
-            if row[ON_UNIT]:
-                call(net.calls[AMX], (out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after))
-            else:
-                multiply(out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
+            multiply_layer(net, k, out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
         return
     if is_relu(net, k) and k + 1 < len(net.table) and net.table[k + 1, OP] == DENSE:
         return  # the dense row after it has done this

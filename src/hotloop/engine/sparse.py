@@ -12,10 +12,10 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_inline, types
-from hotloop.engine.address import NOWHERE, address_of, asked, call
+from hotloop.engine.address import NOWHERE, address_of, asked
 from hotloop.engine.matmul import MOST_TERMS, WIDE, Matrix, multiply
 from hotloop.engine.packing import copy_terms
-from hotloop.engine.table import AMX, DENSE, N_IN, N_OUT, ON_UNIT, OP, SPARSE, Net
+from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, PRODUCT, Net
 from hotloop.engine.tile import PLAIN, listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
 
@@ -37,17 +37,18 @@ def link_sparse(net: Net) -> None:
     op, n_in, n_out = net.table[0, [OP, N_IN, N_OUT]]
     if op == DENSE and n_in >= FEWEST_INPUTS and n_out >= FEWEST_OUTPUTS:
         some = Matrix(net.work, 0, 1, 1)
-        net.calls[SPARSE] = address_of(multiply_sparse, (some, some, some, some, 0, 0, 0, net.work, 0))
+        net.table[0, PRODUCT] = address_of(multiply_sparse, (some, some, some, some, 0, 0, 0, net.work, 0))
 
 
 @kernel_inline
 def multiply_layer(net, k, out, start, a, b, rows, cols, inner, panel, after):
-    """A product of dense row k of the table, with its inputs as `a`: of the first row these are the data."""
-    if net.table[k, ON_UNIT]:
-        call(net.calls[AMX], (out, start, a, b, rows, cols, inner, panel, after))
-        return
-    sparse = net.calls[SPARSE] if k == 0 else NOWHERE
-    if sparse == NOWHERE or not asked(sparse, (out, start, a, b, rows, cols, inner, panel, after)):
+    """A product of dense row k of the table.
+
+    By the kernel that the row has for it (`multiply_sparse` or `amx_multiply`), if that finds it worth it,
+    else by `multiply`.
+    """
+    other = net.table[k, PRODUCT]
+    if other == NOWHERE or not asked(other, (out, start, a, b, rows, cols, inner, panel, after)):
         multiply(out, start, a, b, rows, cols, inner, panel, after)
 
 

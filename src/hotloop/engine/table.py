@@ -70,7 +70,8 @@ GROUP = 10  # which of the optimizer's learning rates its parameters have
 PENALTY = 11  # code of the penalty on its kernel
 PARTIAL = 12  # offset into the sums over single rows of kernels
 ON_UNIT = 13  # 1 where the products of a DENSE row are those of `engine.amx`
-COLUMNS = 14
+PRODUCT = 14  # the address of a kernel that takes the products of a DENSE row if it can, or NOWHERE
+COLUMNS = 15
 NONE = -1
 
 # Vectors of N_OUT numbers at COLUMN.
@@ -85,11 +86,10 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `sparse`, `gather`,
-# `relay` and `amx`.
+# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `gather` and `relay`.
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
-SINGLE_FORWARD, SINGLE_STEP, SPARSE, CONVERT, RELAY, AMX = range(5, 11)
-CALLS = 11
+SINGLE_FORWARD, SINGLE_STEP, CONVERT, RELAY = range(5, 9)
+CALLS = 9
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
@@ -249,7 +249,7 @@ def bind(
     size = kernel_rows = 0
     terms = []
     for k, (row, numbers, operation) in enumerate(zip(table, options, operations, strict=True)):
-        row[ON_UNIT] = k in on_unit
+        row[ON_UNIT], row[PRODUCT] = k in on_unit, NOWHERE
         row[OP], row[CODE] = operation.op, operation.code
         row[N_IN], row[N_OUT] = operation.n_in, operation.n_out
         if operation.weight is not None:
