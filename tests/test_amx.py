@@ -1,5 +1,7 @@
 """Products on a processor's matrix unit: as accurate as by multiply-adds, and the same on any team."""
 
+import types
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -247,7 +249,7 @@ def trainer_of(widths, *, batch_size=128, n_threads=1, dtype="float32", activati
 
 
 def layers_on_unit(trainer, X, batch_size=128, n_threads=1):
-    table = trainer.stepper.bind(batch_size, n_threads, True, X).table
+    table = trainer.stepper.bind(batch_size, n_threads, True, lambda: X != 0).table
     return table[table[:, 0] == 0, ON_UNIT].tolist()
 
 
@@ -331,25 +333,27 @@ def test_overflow_is_reported_as_ever():
     np.testing.assert_array_equal(trainer.model.theta, before)
 
 
-def test_where_there_is_no_unit(monkeypatch):
+@pytest.mark.skipif(not INTRINSICS, reason="nothing runs on the unit here")
+def test_the_processor_the_system_and_the_user_must_agree(monkeypatch):
+    """On a made-up machine: each of them can refuse."""
+    features, answers = "+amx-tile,+amx-bf16,+avx512f,+avx512bw", [0]
+    system = types.SimpleNamespace(syscall=lambda *arguments: answers[0])
+    monkeypatch.setattr(amx, "processor", lambda: ("", features))
+    monkeypatch.setattr(amx.ctypes, "CDLL", lambda name: system)
+    monkeypatch.setattr(amx.sys, "platform", "linux")
+    monkeypatch.delenv("HOTLOOP_AMX", raising=False)
     ask = has_amx.__wrapped__
-    if has_amx():
-        assert ask()
+    assert ask()
     monkeypatch.setenv("HOTLOOP_AMX", "0")
     assert not ask()
     monkeypatch.delenv("HOTLOOP_AMX")
-    monkeypatch.setattr(amx, "processor", lambda: ("haswell", "+avx2,-amx-tile"))
+    answers[0] = -1
     assert not ask()
-
-
-def test_the_system_may_refuse(monkeypatch):
-    class Refusing:
-        def syscall(self, *arguments):
-            return -1
-
-    monkeypatch.setattr(amx, "processor", lambda: ("", "+amx-tile,+amx-bf16,+avx512f,+avx512bw"))
-    monkeypatch.setattr(amx.ctypes, "CDLL", lambda name: Refusing())
-    assert not has_amx.__wrapped__()
+    answers[0], features = 0, features.replace("+amx-bf16", "-amx-bf16")
+    assert not ask()
+    features = "+amx-tile,+amx-bf16,+avx512f,+avx512bw"
+    monkeypatch.setattr(amx.sys, "platform", "win32")
+    assert not ask()
 
 
 @compiled_only

@@ -20,8 +20,7 @@ PEAK_TERMS = 128
 def scratch(out, b):
     """What `repeat_multiply` needs beside its operands: a row of zeros to start from, and a panel."""
     zeros = np.zeros(out.shape[1], out.dtype)
-    size = max(panel_size(len(b), out.shape[1], len(b) * len(out)), amx_scratch(len(out), len(b)))
-    return zeros, aligned_zeros(size, out.dtype)
+    return zeros, aligned_zeros(panel_size(len(b), out.shape[1], len(b) * len(out)), out.dtype)
 
 
 def repeat_multiply(times, out, a, b, zeros, panel, skips=False):
@@ -34,9 +33,14 @@ def repeat_multiply(times, out, a, b, zeros, panel, skips=False):
 
 
 def repeat_amx(times, out, a, b, zeros, panel):
-    """The same on the processor's matrix unit."""
+    """The same on the processor's matrix unit, with a panel of its own size."""
     matrices = (_flat(x) for x in (out, a, b))
     _repeat_amx(times, *matrices, Matrix(zeros, 0, 0, 1), len(a), b.shape[1], len(b), panel)
+
+
+def amx_panel(a):
+    """What `repeat_amx` needs beside its operands and zeros."""
+    return aligned_zeros(amx_scratch(*a.shape), a.dtype)
 
 
 def _flat(x):

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from hotloop.engine.amx import has_amx
 
 from .common import clean_digits, fastest
-from .kernels import repeat_amx, repeat_multiply, scratch
+from .kernels import amx_panel, repeat_amx, repeat_multiply, scratch
 
 PASSES = ["forward", "backward", "gradient"]
 MILLISECOND = 5e7
@@ -131,12 +131,14 @@ class MatrixUnit:
         if not has_amx():
             raise NotImplementedError("no matrix unit")  # asv leaves it out
         self.product = Product(which, *WIDE_LAYERS[layer])
+        self.panel = amx_panel(self.product.a)
         self.on_unit()  # compiles
 
     def on_unit(self):
         """Some products, as wide layers have them."""
         product = self.product
-        repeat_amx(product.times, product.out, product.a, product.b, *product.memory)
+        zeros, _ = product.memory
+        repeat_amx(product.times, product.out, product.a, product.b, zeros, self.panel)
 
     def track_rate(self, which, layer):
         """As many as multiply-adds would be, for each of which the unit takes six products."""

@@ -1,7 +1,7 @@
 """`Stepper`: θ, the optimizer's state, and blocks of steps that stay finite."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ what they leave behind stays in the second cache, and takes little memory."""
 
 FULL = 0.5
 """Of all groups of inputs (`engine.cuts`), how many are not zeros where zeros are not worth skipping."""
+
+Filled = Callable[[], NDArray[np.bool_]]
+"""Where some rows of the data are not 0, (rows, inputs): asked only where that decides something."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +121,17 @@ class Stepper:
         """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
         return self._average
 
-    def bind(
-        self, batch_size: int, n_threads: int, gathers: bool, some_rows: NDArray[Any] | None = None
-    ) -> Net:
+    def bind(self, batch_size: int, n_threads: int, gathers: bool, filled: Filled | None = None) -> Net:
         """The network with the penalties of this training, for minibatches of so many rows.
 
-        It has room for `MOST_ROWS`, unless they must be there together. By `some_rows` of the data it sees
-        whether the first layer had better skip zeros; without them it takes that for granted.
+        It has room for `MOST_ROWS`, unless they must be there together. `filled` tells whether the
+        first layer had better skip zeros; without it that is assumed.
         """
         recipe = self._recipe
         together = self._model.has_batch_norm or isinstance(recipe.loss, Custom)
         capacity = batch_size if together else min(batch_size, MOST_ROWS)
         penalty = None if recipe.penalty is None else recipe.penalty.term()
-        on_unit = self._rows_on_unit(capacity, some_rows)
+        on_unit = self._rows_on_unit(capacity, filled)
         net = self._model.bind(capacity, n_threads, penalty, gathers, on_unit)
         if on_unit:
             net.table[on_unit, PRODUCT] = amx_address(net.work)
@@ -138,10 +139,10 @@ class Stepper:
             link_single(net, in_place=recipe.optimizer.is_plain and not recipe.clip_value)
         return net
 
-    def _rows_on_unit(self, capacity: int, some_rows: NDArray[Any] | None) -> list[int]:
+    def _rows_on_unit(self, capacity: int, filled: Filled | None) -> list[int]:
         """`Sequential.rows_on_unit`, but for a first layer that had better skip zeros."""
         rows = self._model.rows_on_unit(capacity)
-        if 0 in rows and (some_rows is None or fullness(some_rows).mean() < FULL):
+        if 0 in rows and (filled is None or fullness(filled()).mean() < FULL):
             rows.remove(0)
         return rows
 

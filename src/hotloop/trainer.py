@@ -7,6 +7,7 @@ minibatch). Short epochs share a block: `_train_epochs`.
 
 import copy
 import dataclasses
+import functools
 import os
 import time
 import warnings
@@ -285,12 +286,12 @@ class Trainer:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
                 samples = samples.to_convert()
             gathers = samples.other is not None or (shuffle and samples.flat is not None)
-            some_rows = samples.some_rows(SAMPLE)
-            net = self.stepper.bind(batch_size, team.n_threads, gathers, some_rows)
+            filled = functools.partial(samples.filled, SAMPLE)
+            net = self.stepper.bind(batch_size, team.n_threads, gathers, filled)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
             if net.relays and not net.table[0, ON_UNIT]:
-                balance(net.cuts, some_rows)
+                balance(net.cuts, filled())
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
             session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)

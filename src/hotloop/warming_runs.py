@@ -118,7 +118,7 @@ def use_unit(layers: Sequence[Layer], dtype: str) -> None:
     """Train a layer that is wide enough for the processor's matrix unit, on two threads."""
     many = np.ones((WIDE_ENOUGH, 4 * WIDE_ENOUGH))
     wide = Sequential([Dense(WIDE_ENOUGH), *layers], input_dim=many.shape[1], dtype=dtype)
-    y = np.tile(SHARES, (WIDE_ENOUGH, 1))[:WIDE_ENOUGH]
+    y = np.resize(SHARES, (len(many), SHARES.shape[1]))
     Trainer(wide, loss="mse", batch_size=len(many), n_threads=2).fit(many, y, epochs=1)
 
 

@@ -95,15 +95,21 @@ class Samples:
         flat = None if self.flat is None else self.flat[: n * self.features.shape[1]]
         return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n], flat)
 
-    def some_rows(self, most: int) -> NDArray[Any]:
-        """Some rows of the features, up to about so many, from all over: the same however they are stored."""
+    def filled(self, most: int) -> NDArray[np.bool_]:
+        """Where some rows of the features, about so many from all over, are not 0: (rows, n_in).
+
+        The same however they are stored; what is no array becomes dense one row at a time.
+        """
         step = max(len(self) // most, 1)
         if isinstance(self.features, np.ndarray):
-            return self.features[::step]
+            return np.asarray(self.features[::step] != 0)
         numbers = np.arange(0, len(self), step)
-        rows = np.empty((len(numbers), self.features.shape[1]), np.float64)
-        self.features.stage(numbers, rows)
-        return rows
+        found = np.empty((len(numbers), self.features.shape[1]), np.bool_)
+        row = np.empty((1, self.features.shape[1]))
+        for k in range(len(numbers)):
+            self.features.stage(numbers[k : k + 1], row)
+            found[k] = row[0] != 0
+        return found
 
     def to_convert(self) -> "Samples":
         """These, with blocks of which the loop converts each minibatch when its turn comes, if it can."""

@@ -22,7 +22,7 @@ from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, processor, type
 from hotloop.engine.address import address_of
 from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.matmul import Matrix
-from hotloop.engine.split import LINES, PARTS, SQUARE, STEP, TERMS, pack_squares, part_of
+from hotloop.engine.split import LINES, PARTS, SIDE, SQUARE, STEP, TERMS, pack_squares, part_of
 from hotloop.engine.tile import PLAIN, finished, write_finished
 from hotloop.engine.vectors import I32, I64, Vectors
 
@@ -136,8 +136,8 @@ def plain_sum_block(panel, sums, a, b, n_steps):
                 for q in range(TERMS // 2):
                     for k in range(PARTS):
                         for m in range(PARTS - k):
-                            x = panel[a + step * STEP + (2 * k + i // 16) * SQUARE + i % 16 * 16 + q]
-                            y = panel[b + step * STEP + (2 * m + j // 16) * SQUARE + q * 16 + j % 16]
+                            x = panel[a + step * STEP + (2 * k + i // SIDE) * SQUARE + i % SIDE * SIDE + q]
+                            y = panel[b + step * STEP + (2 * m + j // SIDE) * SQUARE + q * SIDE + j % SIDE]
                             for upper in (False, True):
                                 total += part_of(x, upper) * part_of(y, upper)
             panel[sums + i * LINES + j] = total
@@ -152,7 +152,7 @@ def plain_finish_row(out, o, start, s, sums, at, n, after):
 def _finish_row(typing_context, out, o, start, s, sums, at, n, after):
     def codegen(context, builder, signature, args):
         number = context.get_data_type(types.float32)
-        vectors = Vectors(builder, types.float32, number, 16, 2, args[6])
+        vectors = Vectors(builder, types.float32, number, SIDE, LINES // SIDE, args[6])
         out_at, start_at, sums_at = (
             builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
             for kind, array, offset in zip((out, start, sums), args[0:6:2], args[1:6:2], strict=True)
@@ -214,7 +214,7 @@ def _sum_block(typing_context, panel, sums, a, b, n_steps):
                         builder.call(prefetch, [ahead, I32(0), I32(3), I32(1)])
                         fetched += 1
         for tile in SUM_TILES:
-            place = I64(4 * (tile // 2 * 16 * LINES + tile % 2 * 16))
+            place = I64(4 * SIDE * (tile // 2 * LINES + tile % 2))
             _amx(builder, "tilestored64", I8(tile), builder.gep(sums_at, [place]), I64(4 * LINES))
         return context.get_dummy_value()
 

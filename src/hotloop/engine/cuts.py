@@ -1,7 +1,5 @@
 """Which inputs of the first layer each thread of a relay (`engine.relay`) has, and when there is one."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,17 +35,20 @@ def cuts_by_cost(costs: NDArray[np.float64], n_threads: int) -> NDArray[np.int64
     return np.minimum(cuts, len(costs))
 
 
-def fullness(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Of each group of inputs, the share of these rows of the data in which it is not all zeros."""
-    starts = np.arange(0, rows.shape[1], GROUP)
-    shares: NDArray[np.float64] = np.logical_or.reduceat(rows != 0, starts, axis=1).mean(axis=0)
+def fullness(filled: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of each group of inputs, the share of rows in which it is not all zeros.
+
+    `filled` (rows, inputs) says of some rows of the data where they are not 0.
+    """
+    starts = np.arange(0, filled.shape[1], GROUP)
+    shares: NDArray[np.float64] = np.logical_or.reduceat(filled, starts, axis=1).mean(axis=0)
     return shares
 
 
-def balance(cuts: NDArray[np.int64], rows: NDArray[Any]) -> None:
-    """Move the cuts to where threads have as much work, by some rows of the data.
+def balance(cuts: NDArray[np.int64], filled: NDArray[np.bool_]) -> None:
+    """Move the cuts to where threads have as much work, by where some rows of the data are `filled`.
 
     Products of the first layer skip zeros (`engine.sparse`), and images are emptier at the top.
     """
-    costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(fullness(rows), GROUP)[: rows.shape[1]]
+    costs = ZEROS_COST + (1 - ZEROS_COST) * np.repeat(fullness(filled), GROUP)[: filled.shape[1]]
     cuts[:] = cuts_by_cost(costs, len(cuts) - 1)

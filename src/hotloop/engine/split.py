@@ -24,7 +24,7 @@ from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
 from hotloop.engine.square import full_square
 from hotloop.engine.vectors import I32, I64
 
-__all__ = ["LINES", "PARTS", "SQUARE", "STEP", "TERMS", "pack_squares", "part_of"]
+__all__ = ["LINES", "PARTS", "SIDE", "SQUARE", "STEP", "TERMS", "pack_squares", "part_of"]
 
 SIDE = 16
 """Rows of a square, and words in each."""

@@ -278,14 +278,11 @@ def bind(
     zeros, size = size, size + padded(max(rows, cols), dtype)
     spread = min(capacity, MOST_TERMS) * rows
     most = max(rows, cols, capacity)
-    scratch = panel_size(most, cols, spread)
-    if on_unit:
-        scratch = max(scratch, amx_scratch(most, most))
+    scratch = max(panel_size(most, cols, spread), amx_scratch(most, most) if on_unit else 0)
     scratch = padded(scratch, dtype)
     panels, size = size, size + n_threads * scratch
-    n_in, relays = operations[0].n_in, 0
-    if gathers:
-        relays = rows_of_relay(operations, capacity, n_threads, 0 in on_unit)
+    n_in = operations[0].n_in
+    relays = rows_of_relay(operations, capacity, n_threads, 0 in on_unit) if gathers else 0
     places = n_threads if relays else int(gathers)
     inputs, size = size, size + padded(places * capacity * n_in, dtype)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
