@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 import hotloop as hl
 from hotloop._jit import COMPILED, INTRINSICS
-from hotloop.engine import amx
+from hotloop.engine import unit
 from hotloop.engine.amx import (
-    B_AT,
-    MOST_LINES,
     MOST_STEPS,
+    SUMS_AT,
     amx_multiply,
     amx_scratch,
     halves_of,
-    has_amx,
     is_worth_amx,
+    lines_of,
     passes_of,
 )
 from hotloop.engine.matmul import Matrix, multiply, panel_size
-from hotloop.engine.split import LINES, PARTS, SQUARE, STEP, TERMS, pack_squares
+from hotloop.engine.split import LINES, PARTS, SQUARE, STEP, TERMS, Lines, pack
 from hotloop.engine.table import ON_UNIT
 from hotloop.engine.tile import PLAIN, RECTIFIED
+from hotloop.engine.unit import SUMS, has_amx
 
 pytestmark = pytest.mark.kernels
 
@@ -33,7 +33,7 @@ runs_on_unit = pytest.mark.skipif(INTRINSICS and not has_amx(), reason="no matri
 trains_on_unit = pytest.mark.skipif(not has_amx(), reason="no matrix unit (Intel AMX) here")
 compiled_only = pytest.mark.skipif(not COMPILED, reason="takes long in plain Python")
 needs_vectors = pytest.mark.skipif(
-    INTRINSICS and "+avx512bw" not in amx.processor()[1].split(","), reason="no AVX-512 here"
+    INTRINSICS and "+avx512bw" not in unit.processor()[1].split(","), reason="no AVX-512 here"
 )
 
 ROUNDING = 2.0**-24
@@ -53,7 +53,7 @@ def unpack(words, steps, is_a):
     squares = words[: steps * STEP].view(np.uint32).reshape(steps, PARTS, 2, 16, 16)
     if not is_a:
         squares = squares.swapaxes(3, 4)
-    halves = np.stack([squares << 16, squares & 0xFFFF0000], axis=-1).view(np.float32)
+    halves = np.stack([squares << 16, squares & 0xFFFF0000], axis=-2).view(np.float32)
     return halves.transpose(1, 2, 3, 0, 4, 5).reshape(PARTS, LINES, steps * TERMS)
 
 
@@ -64,7 +64,7 @@ def packed(matrix, is_a, contiguous):
     line, term = (terms, 1) if contiguous else (1, lines)
     steps = -(-terms // TERMS)
     words = np.full(STEP * (steps + 1), np.nan, np.float32)
-    pack_squares(words, 0, steps * STEP, data, 0, line, term, lines, terms, is_a)
+    pack(words, 0, steps * STEP, Lines(data, 0, line, term, lines, terms, is_a))
     return unpack(words, steps, is_a)
 
 
@@ -112,7 +112,7 @@ def product(m, n, k, *, orders=(True, True), after=PLAIN, seed=0, scale=1.0, own
     elif after != PLAIN:
         exact = np.where(switches > 0, exact, 0)
     found = []
-    for function, scratch in ((amx_multiply, amx_scratch(m, k)), (multiply, panel_size(k, n, m * k))):
+    for function, scratch in ((amx_multiply, amx_scratch(max(m, n), k)), (multiply, panel_size(k, n, m * k))):
         out = np.concatenate([switches.reshape(-1), np.full(m * n, np.nan, np.float32)])
         panel = np.full(scratch, np.nan, np.float32)
         then = after if after >= 0 else -m * n
@@ -129,7 +129,8 @@ if COMPILED:  # plain Python takes a second for each block and step
 if INTRINSICS:
     SHAPES += [
         (128, 128, 784),
-        (MOST_LINES + 5, 96, 100),
+        (300, 1000, 33),
+        (lines_of(100) + 5, lines_of(100) + 37, 100),
         (100, 200, 33),
         (96, 96, 3 * MOST_STEPS * TERMS + 1),
     ]
@@ -172,7 +173,7 @@ def test_a_row_does_not_depend_on_the_others():
     m, n, k = (300, 100, 500) if INTRINSICS else (40, 33, 34)
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal(m * k).astype("f"), rng.standard_normal(k * n).astype("f")
-    zeros, panel = np.zeros(n, np.float32), np.empty(amx_scratch(m, k), np.float32)
+    zeros, panel = np.zeros(n, np.float32), np.empty(amx_scratch(max(m, n), k), np.float32)
 
     def rows(first, last):
         out = np.empty((last - first) * n, np.float32)
@@ -194,7 +195,7 @@ def test_a_pass_is_added_as_a_whole():
     assert (begin, end, cut % TERMS, passes_of(cut), passes_of(end - cut)) == (0, k, 0, 1, 1)
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal(m * k).astype("f"), rng.standard_normal(k * n).astype("f")
-    zeros, panel = np.zeros(n, np.float32), np.empty(amx_scratch(m, k), np.float32)
+    zeros, panel = np.zeros(n, np.float32), np.empty(amx_scratch(max(m, n), k), np.float32)
 
     def terms(first, last):
         out = np.empty(m * n, np.float32)
@@ -212,7 +213,7 @@ def test_what_is_not_finite_stays_so():
     for bad in (np.inf, -np.inf, np.nan):
         a, b = np.ones((m, k), np.float32), np.ones(k * n, np.float32)
         a[3, 20] = bad
-        out, panel = np.empty(m * n, np.float32), np.empty(amx_scratch(m, k), np.float32)
+        out, panel = np.empty(m * n, np.float32), np.empty(amx_scratch(max(m, n), k), np.float32)
         matrices = (
             Matrix(np.zeros(n, np.float32), 0, 0, 1),
             Matrix(a.reshape(-1), 0, k, 1),
@@ -225,9 +226,9 @@ def test_what_is_not_finite_stays_so():
 
 
 def test_scratch_has_room_for_what_is_packed():
-    assert amx_scratch(1, 1) == B_AT + 2 * STEP
-    assert amx_scratch(LINES + 1, TERMS + 1) == B_AT + 2 * STEP * 3
-    assert amx_scratch(10**6, 10**6) == B_AT + MOST_STEPS * STEP * (1 + MOST_LINES // LINES)
+    assert amx_scratch(1, 1) == SUMS_AT + SUMS + STEP
+    assert amx_scratch(LINES + 1, TERMS + 1) == SUMS_AT + 2 * (SUMS + 2 * STEP)
+    assert amx_scratch(10**6, 10**6) == SUMS_AT + lines_of(10**6) // LINES * (SUMS + MOST_STEPS * STEP)
     assert PARTS * 2 * SQUARE == STEP
 
 
@@ -338,9 +339,9 @@ def test_the_processor_the_system_and_the_user_must_agree(monkeypatch):
     """On a made-up machine: each of them can refuse."""
     features, answers = "+amx-tile,+amx-bf16,+avx512f,+avx512bw", [0]
     system = types.SimpleNamespace(syscall=lambda *arguments: answers[0])
-    monkeypatch.setattr(amx, "processor", lambda: ("", features))
-    monkeypatch.setattr(amx.ctypes, "CDLL", lambda name: system)
-    monkeypatch.setattr(amx.sys, "platform", "linux")
+    monkeypatch.setattr(unit, "processor", lambda: ("", features))
+    monkeypatch.setattr(unit.ctypes, "CDLL", lambda name: system)
+    monkeypatch.setattr(unit.sys, "platform", "linux")
     monkeypatch.delenv("HOTLOOP_AMX", raising=False)
     ask = has_amx.__wrapped__
     assert ask()
@@ -352,7 +353,7 @@ def test_the_processor_the_system_and_the_user_must_agree(monkeypatch):
     answers[0], features = 0, features.replace("+amx-bf16", "-amx-bf16")
     assert not ask()
     features = "+amx-tile,+amx-bf16,+avx512f,+avx512bw"
-    monkeypatch.setattr(amx.sys, "platform", "win32")
+    monkeypatch.setattr(unit.sys, "platform", "win32")
     assert not ask()
 
 

@@ -38,9 +38,9 @@ def repeat_amx(times, out, a, b, zeros, panel):
     _repeat_amx(times, *matrices, Matrix(zeros, 0, 0, 1), len(a), b.shape[1], len(b), panel)
 
 
-def amx_panel(a):
+def amx_panel(a, b):
     """What `repeat_amx` needs beside its operands and zeros."""
-    return aligned_zeros(amx_scratch(*a.shape), a.dtype)
+    return aligned_zeros(amx_scratch(max(a.shape[0], b.shape[1]), a.shape[1]), a.dtype)
 
 
 def _flat(x):

@@ -11,7 +11,7 @@ gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups`
 10 units                              `narrow_tile`, and in backward sums of so few terms
 8 inputs                              `edge_tile`, and in forward sums of so few terms
 Zeros                                 `engine/sparse.py`, and `listed_tile` in `engine/tile.py`
-MatrixUnit                            `engine/amx.py`, and `pack_squares` in `engine/split.py`
+MatrixUnit                            `engine/amx.py`, `engine/unit.py`, `engine/split.py`
 ====================================  ================================================================
 
 A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u), backward (b, u) by
@@ -21,7 +21,7 @@ A layer of n inputs and u units on a batch of b rows: forward is (b, n) by (n, u
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hotloop.engine.amx import has_amx
+from hotloop.engine.unit import has_amx
 
 from .common import clean_digits, fastest
 from .kernels import amx_panel, repeat_amx, repeat_multiply, scratch
@@ -131,7 +131,7 @@ class MatrixUnit:
         if not has_amx():
             raise NotImplementedError("no matrix unit")  # asv leaves it out
         self.product = Product(which, *WIDE_LAYERS[layer])
-        self.panel = amx_panel(self.product.a)
+        self.panel = amx_panel(self.product.a, self.product.b)
         self.on_unit()  # compiles
 
     def on_unit(self):

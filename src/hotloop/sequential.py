@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hotloop._checks import check_dtype, check_integer, check_number
 from hotloop.activations import ELEMENTWISE_CODES
 from hotloop.data.staging import check_rows, column_statistics
-from hotloop.engine.amx import has_amx, is_worth_amx
+from hotloop.engine.amx import is_worth_amx
 from hotloop.engine.memory import THETA, aligned_zeros, placed_copy, placed_zeros
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
@@ -29,6 +29,7 @@ from hotloop.engine.table import (
     theta_offsets,
 )
 from hotloop.engine.team import check_threads
+from hotloop.engine.unit import has_amx
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.files import TensorFile, read_tensors, write_tensors
 from hotloop.initializers import initial_values

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import hotloop
 from hotloop._jit import cache_folder, cache_root, processor
-from hotloop.engine.amx import has_amx
 from hotloop.engine.team import check_threads
+from hotloop.engine.unit import has_amx
 from hotloop.folders import can_write, contents, kernel_folders
 
 __all__ = ["show_versions"]

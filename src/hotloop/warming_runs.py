@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from hotloop.activations import ACTIVATIONS
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
-from hotloop.engine.amx import has_amx
 from hotloop.engine.gather import CONVERT_FROM
 from hotloop.engine.sparse import FEWEST_INPUTS, FEWEST_OUTPUTS
+from hotloop.engine.unit import has_amx
 from hotloop.errors import HotloopError, InvalidValueError
 from hotloop.extras import require
 from hotloop.layers import LAYERS, Dense, Layer

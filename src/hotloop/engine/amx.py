@@ -5,50 +5,54 @@ number (`engine.split`) six products are taken: at best 2.7 times as many number
 multiply-adds. Packing is part of the price, so it is for products with many rows, columns and terms, and for
 training, where a number need not depend on its own row alone.
 
+The lines of one operand are packed first, in the second cache; those of the other are packed while the unit
+multiplies the lines before them, some terms at a time, in the first. How fast the unit is then depends on how
+fast the second cache brings the former, and, of random numbers, on what power the processor has: it takes 150
+to 180 ns for what its clock allows in 140.
+
 Every sum runs over its terms in one order, 32 of them at a time, whatever its tile or thread.
 """
 
-import ctypes
-import functools
-import os
-import sys
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numpy.typing import NDArray
 
-from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, processor, types
+from hotloop._jit import kernel
 from hotloop.engine.address import address_of
-from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.matmul import Matrix
-from hotloop.engine.split import LINES, PARTS, SIDE, SQUARE, STEP, TERMS, pack_squares, part_of
-from hotloop.engine.tile import PLAIN, finished, write_finished
-from hotloop.engine.vectors import I32, I64, Vectors
+from hotloop.engine.split import (
+    LINES,
+    SIDE,
+    STEP,
+    TERMS,
+    Lines,
+    is_turned,
+    pack,
+    pack_piece,
+    pieces_of,
+    some_lines,
+)
+from hotloop.engine.tile import PLAIN
+from hotloop.engine.unit import SUMS, add_products, begin, close_sums, finish_row, has_amx, open_sums, release
 
-__all__ = [
-    "MOST_LINES",
-    "amx_address",
-    "amx_multiply",
-    "amx_scratch",
-    "halves_of",
-    "has_amx",
-    "is_worth_amx",
-    "passes_of",
-]
+__all__ = ["amx_address", "amx_multiply", "amx_scratch", "halves_of", "is_worth_amx", "passes_of"]
 
 LEAST, MOST_PADDING = 96, 1.35
 """Rows of a minibatch, inputs and outputs of a layer that pay for packing, if filling up blocks makes no more
 of the work than this. (Of 100 x 100 x 100 it makes twice as much.)"""
 
-MOST_STEPS, MOST_LINES = 13, 416
-"""Steps of terms in one pass, and rows of `a` that are packed at once: with some columns of `b` they fit the
-second cache."""
-SUMS = LINES * LINES
-"""Sums of a block."""
-SUMS_AT, SPARE_AT = 0, SUMS
-B_AT = SPARE_AT + STEP
-"""Where in the scratch the sums of a block are, a square to be turned, and the columns of `b`; then `a`."""
+MOST_STEPS = 13
+"""Steps of terms in one pass."""
+MOST_READY = 13 * MOST_STEPS
+"""Steps of lines that are packed before others are multiplied: with the rest they fit the second cache."""
+NEAR_STEPS = 4
+"""Steps of lines that are packed meanwhile: twice as many fit the first cache."""
+SPARE_AT, NEAR_AT, NEXT_AT = 0, SIDE * TERMS, SIDE * TERMS + NEAR_STEPS * STEP + 256
+SUMS_AT = NEXT_AT + NEAR_STEPS * STEP
+"""Where in the scratch are a square to be turned over, the near lines and the next ones, and the sums of
+blocks; what is ready comes after. (Were near and next lines a multiple of 4096 bytes apart, reading those
+would often wait for the writing of these, as if they were the same: see `engine.memory`.)"""
 
 
 def passes_of(terms: int) -> int:
@@ -56,7 +60,12 @@ def passes_of(terms: int) -> int:
     return max((terms + MOST_STEPS * TERMS - 1) // (MOST_STEPS * TERMS), 1)
 
 
-passes_through = kernel(passes_of)
+def lines_of(terms: int) -> int:
+    """How many lines of so many terms are made ready at once."""
+    return MOST_READY // min(max((terms + TERMS - 1) // TERMS, 1), MOST_STEPS) * LINES
+
+
+passes_through, lines_at_once = kernel(passes_of), kernel(lines_of)
 
 
 def is_worth_amx(n_in: int, n_out: int, rows: int) -> bool:
@@ -71,11 +80,11 @@ def halves_of(terms: int) -> NDArray[np.int64]:
     return np.array([0, -(-terms // TERMS) // 2 * TERMS, terms])
 
 
-def amx_scratch(rows: int, terms: int) -> int:
-    """Numbers of scratch that products of up to so many rows and terms want."""
+def amx_scratch(lines: int, terms: int) -> int:
+    """Numbers of scratch that products of up to so many terms want, and so many rows and columns."""
     steps = min(-(-terms // TERMS), MOST_STEPS)
-    groups = -(-min(rows, MOST_LINES) // LINES)
-    return B_AT + steps * STEP * (1 + groups)
+    groups = -(-min(lines, lines_of(terms)) // LINES)
+    return SUMS_AT + groups * (SUMS + steps * STEP)
 
 
 @kernel
@@ -87,172 +96,86 @@ def amx_multiply(out, start, a, b, rows, cols, inner, panel, after):
     begin()
     for k in range(passes):
         p, end = steps * k // passes * TERMS, min(steps * (k + 1) // passes * TERMS, inner)
-        some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
-        some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
-        then = after if end == inner else PLAIN
-        for first in range(0, rows, MOST_LINES):
-            last = min(first + MOST_LINES, rows)
-            _multiply_rows(out, so_far, some_a, some_b, first, last, cols, end - p, panel, then)
+        ready = Lines(a.data, a.offset + p * a.col, a.row, a.col, rows, end - p, True)
+        near = Lines(b.data, b.offset + p * b.row, b.col, b.row, cols, end - p, False)
+        if cost_of(near) < cost_of(ready):
+            ready, near = near, ready
+        then, most = after if end == inner else PLAIN, lines_at_once(end - p)
+        for first in range(0, ready.n_lines, most):
+            multiply_lines(out, so_far, ready, near, first, min(first + most, ready.n_lines), panel, then)
         so_far = out
     release()
     return True
 
 
 @kernel
-def _multiply_rows(out, start, a, b, first, last, cols, inner, panel, after):
-    """Rows first:last of the product: few enough to be packed together, as are the terms."""
-    strip = (inner + TERMS - 1) // TERMS * STEP  # words of some lines
-    a_at = B_AT + strip
-    for i in range(first, last, LINES):
-        to, n_rows = a_at + (i - first) // LINES * strip, min(LINES, last - i)
-        pack_squares(panel, to, SPARE_AT, a.data, a.offset + i * a.row, a.row, a.col, n_rows, inner, True)
-    for j in range(0, cols, LINES):
-        n_cols = min(LINES, cols - j)
-        pack_squares(panel, B_AT, SPARE_AT, b.data, b.offset + j * b.col, b.col, b.row, n_cols, inner, False)
-        for i in range(first, last, LINES):
-            n_rows, block = min(LINES, last - i), (i - first) // LINES
-            to, origin = out.offset + i * out.row + j, start.offset + i * start.row + j
-            # What comes next is fetched while the unit multiplies.
-            for r in range(n_rows):
-                fetch_vectors(out.data, to + r * out.row)
-            if b.col == 1:
-                blocks = (last - first + LINES - 1) // LINES
-                for p in range(inner * block // blocks, inner * (block + 1) // blocks):
-                    fetch_vectors(b.data, b.offset + p * b.row + j + LINES)
-            sum_block(panel, SUMS_AT, a_at + block * strip, B_AT, strip // STEP)
-            for r in range(n_rows):
-                finish_row(
-                    out.data, to + r * out.row, start.data, origin + r * start.row,
-                    panel, SUMS_AT + r * LINES, n_cols, after,
-                )  # fmt: skip
+def cost_of(lines):
+    """What it costs to make some lines ready, in some unit."""
+    return (lines.n_lines + LINES - 1) // LINES * (3 if is_turned(lines) else 2)
 
 
-def plain_sum_block(panel, sums, a, b, n_steps):
-    """Sums of a block, LINES x LINES, to panel[sums:]: Σₚ a[i, p] b[p, j] over the steps, of six parts."""
-    for i in range(LINES):
-        for j in range(LINES):
-            total = np.float32(0)
-            for step in range(n_steps):
-                for q in range(TERMS // 2):
-                    for k in range(PARTS):
-                        for m in range(PARTS - k):
-                            x = panel[a + step * STEP + (2 * k + i // SIDE) * SQUARE + i % SIDE * SIDE + q]
-                            y = panel[b + step * STEP + (2 * m + j // SIDE) * SQUARE + q * SIDE + j % SIDE]
-                            for upper in (False, True):
-                                total += part_of(x, upper) * part_of(y, upper)
-            panel[sums + i * LINES + j] = total
+@kernel
+def multiply_lines(out, start, ready, near, first, last, panel, after):
+    """The product of lines first:last of the one operand, made ready before, with all of the other.
+
+    The sums of a block are kept while the near lines go through their terms. The next of these are packed in
+    pieces, after each half of a step's products: the unit works on it alone, and so does the rest of the
+    processor on the piece.
+    """
+    n_terms, groups = ready.n_terms, (last - first + LINES - 1) // LINES
+    steps = (n_terms + TERMS - 1) // TERMS
+    ready_at, strip = SUMS_AT + groups * SUMS, steps * STEP
+    for group in range(groups):
+        pack(panel, ready_at + group * strip, SPARE_AT, some_lines(ready, first + group * LINES, 0, n_terms))
+    parts = max((steps + NEAR_STEPS - 1) // NEAR_STEPS, 1)
+    here, there = np.int64(NEAR_AT), np.int64(NEXT_AT)
+    pack(panel, here, SPARE_AT, lines_of_turn(near, 0, parts))
+    for turn in range((near.n_lines + LINES - 1) // LINES * parts):
+        part, second = turn % parts, turn // parts * LINES
+        step, end = steps * part // parts, steps * (part + 1) // parts
+        coming = lines_of_turn(near, turn + 1, parts)
+        pieces, piece = pieces_of(coming), 0
+        owed, halves = 0, groups * (end - step) * 2
+        for group in range(groups):
+            sums, ready_step = SUMS_AT + group * SUMS, ready_at + group * strip + step * STEP
+            open_sums(panel, sums, part > 0)
+            for half in range(2 * (end - step)):
+                one, other = ready_step + half // 2 * STEP, here + half // 2 * STEP
+                a_step, b_step = (one, other) if ready.is_a else (other, one)
+                add_products(panel, sums, a_step, b_step, half % 2, one + STEP)
+                owed += pieces
+                while owed >= halves:
+                    pack_piece(panel, there, SPARE_AT, coming, piece)
+                    owed, piece = owed - halves, piece + 1
+            close_sums(panel, sums)
+            if part == parts - 1:
+                i = first + group * LINES
+                row, col = (i, second) if ready.is_a else (second, i)
+                n_rows, n_cols = last - i, near.n_lines - second
+                if not ready.is_a:
+                    n_rows, n_cols = n_cols, n_rows
+                finish_block(out, start, row, col, n_rows, n_cols, panel, sums, after)
+        here, there = there, here
 
 
-def plain_finish_row(out, o, start, s, sums, at, n, after):
-    """out[o + j] = start[s + j] + sums[at + j], `finished`, for j < n."""
-    for j in range(n):
-        out[o + j] = finished(start[s + j] + sums[at + j], out, o + j, after)
+@kernel
+def lines_of_turn(near, turn, parts):
+    """The near lines and terms of a turn: some lines, part by part of the terms, then the next; then none."""
+    first, part = turn // parts * LINES, turn % parts
+    steps = (near.n_terms + TERMS - 1) // TERMS
+    p, end = steps * part // parts * TERMS, min(steps * (part + 1) // parts * TERMS, near.n_terms)
+    return some_lines(near, first, p, end - p if first < near.n_lines else 0)
 
 
-def _finish_row(typing_context, out, o, start, s, sums, at, n, after):
-    def codegen(context, builder, signature, args):
-        number = context.get_data_type(types.float32)
-        vectors = Vectors(builder, types.float32, number, SIDE, LINES // SIDE, args[6])
-        out_at, start_at, sums_at = (
-            builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
-            for kind, array, offset in zip((out, start, sums), args[0:6:2], args[1:6:2], strict=True)
-        )
-        both = zip(vectors.load(start_at), vectors.load(sums_at), strict=True)
-        write_finished(builder, vectors, [out_at], [[builder.fadd(x, y) for x, y in both]], args[7])
-        return context.get_dummy_value()
-
-    n64 = types.int64
-    return types.void(out, n64, start, n64, sums, n64, n64, n64), codegen
-
-
-POINTER, I8 = ir.IntType(8).as_pointer(), ir.IntType(8)
-# The unit's registers: four squares of sums, two of lines of `a`, two of columns of `b`.
-SUM_TILES, A_TILES, B_TILES = (0, 1, 2, 3), (4, 5), (6, 7)
-SQUARE_BYTES, ROW_BYTES = 4 * SQUARE, 64
-# So that few squares are loaded twice.
-ORDER = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
-LINES_FETCHED = STEP * 4 // 64 // (len(ORDER) * len(SUM_TILES))
-"""Cache lines of the next step of `a` that are asked for with each product of squares."""
-
-
-def _amx(builder: Any, name: str, *arguments: Any) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), arguments)
-
-
-def _shapes(builder: Any) -> Any:
-    """The shapes of the eight registers, in memory: each has 16 rows of 64 bytes."""
-    columns, rows = [64, 0] * 8 + [0] * 16, [16] * 8 + [0] * 8
-    data = ir.Constant(ir.ArrayType(I8, 64), bytearray([1, *[0] * 15, *columns, *rows]))
-    return builder.bitcast(cgutils.global_constant(builder, "amx_shapes", data), POINTER)
-
-
-def _sum_block(typing_context, panel, sums, a, b, n_steps):
-    def codegen(context, builder, signature, args):
-        data = context.make_array(panel)(context, builder, args[0]).data
-        sums_at, a_at, b_at = (builder.bitcast(builder.gep(data, [offset]), POINTER) for offset in args[1:4])
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        for tile in SUM_TILES:
-            _amx(builder, "tilezero", I8(tile))
-        with cgutils.for_range(builder, args[4]) as loop:
-            step = builder.mul(loop.index, I64(4 * STEP))
-            loaded, fetched = [-1, -1], 0
-            for parts in ORDER:
-                for side, (part, base, tiles) in enumerate(
-                    zip(parts, (a_at, b_at), (A_TILES, B_TILES), strict=True)
-                ):
-                    if loaded[side] != part:
-                        for half, tile in enumerate(tiles):
-                            place = builder.add(step, I64((2 * part + half) * SQUARE_BYTES))
-                            _amx(builder, "tileloadd64", I8(tile), builder.gep(base, [place]), I64(ROW_BYTES))
-                        loaded[side] = part
-                for tile in SUM_TILES:
-                    _amx(builder, "tdpbf16ps", I8(tile), I8(A_TILES[tile // 2]), I8(B_TILES[tile % 2]))
-                    for _ in range(LINES_FETCHED):
-                        ahead = builder.gep(a_at, [builder.add(step, I64(4 * STEP + 64 * fetched))])
-                        builder.call(prefetch, [ahead, I32(0), I32(3), I32(1)])
-                        fetched += 1
-        for tile in SUM_TILES:
-            place = I64(4 * SIDE * (tile // 2 * LINES + tile % 2))
-            _amx(builder, "tilestored64", I8(tile), builder.gep(sums_at, [place]), I64(4 * LINES))
-        return context.get_dummy_value()
-
-    n = types.int64
-    return types.void(panel, n, n, n, n), codegen
-
-
-def _begin(typing_context):
-    """Give the unit's registers their shapes."""
-
-    def codegen(context, builder, signature, args):
-        _amx(builder, "ldtilecfg", _shapes(builder))
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-def _release(typing_context):
-    """Give the unit's registers back: a thread that holds some takes longer to switch to."""
-
-    def codegen(context, builder, signature, args):
-        _amx(builder, "tilerelease")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-if INTRINSICS:
-    sum_block, finish_row = intrinsic(_sum_block), intrinsic(_finish_row)
-    begin, release = intrinsic(_begin), intrinsic(_release)
-else:
-    sum_block, finish_row = kernel(plain_sum_block), kernel(plain_finish_row)
-
-    @kernel
-    def begin():
-        return
-
-    release = begin
+@kernel
+def finish_block(out, start, row, col, n_rows, n_cols, panel, sums, after):
+    """out = start + sums, `finished`, for as many of a block's rows and columns as there are."""
+    to, origin = out.offset + row * out.row + col, start.offset + row * start.row + col
+    for r in range(min(n_rows, LINES)):
+        finish_row(
+            out.data, to + r * out.row, start.data, origin + r * start.row,
+            panel, sums + r * LINES, min(n_cols, LINES), after,
+        )  # fmt: skip
 
 
 def amx_address(numbers: NDArray[Any]) -> int:
@@ -260,19 +183,3 @@ def amx_address(numbers: NDArray[Any]) -> int:
     has_amx()  # asks the system for it: without that the unit would end the process
     some = Matrix(numbers, 0, 1, 1)
     return address_of(amx_multiply, (some, some, some, some, 0, 0, 0, numbers, 0))
-
-
-@functools.cache
-def has_amx() -> bool:
-    """Whether the processor has such a unit, and the system lets this process use it: Linux must be asked.
-
-    With ``HOTLOOP_AMX=0`` in the environment it is left alone: results are then those of other processors.
-    """
-    _, features = processor()
-    needed = {"+amx-tile", "+amx-bf16", "+avx512f", "+avx512bw"}
-    if not INTRINSICS or sys.platform != "linux" or not needed <= set(features.split(",")):
-        return False
-    if os.environ.get("HOTLOOP_AMX") == "0":
-        return False
-    call, ask_for, tile_data = 158, 0x1023, 18  # arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA)
-    return bool(ctypes.CDLL(None).syscall(call, ask_for, tile_data) == 0)

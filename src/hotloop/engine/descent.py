@@ -9,7 +9,6 @@ import numpy as np
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
 from hotloop.engine.address import NOWHERE, call
-from hotloop.engine.amx import MOST_LINES
 from hotloop.engine.matmul import Matrix, add_terms
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
@@ -60,6 +59,8 @@ CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
 CHUNK_ROWS = 256
 """But at least so many rows, in wide layers: what the product packs is then used often enough."""
+UNIT_CHUNK, UNIT_ROWS = 131072, 224
+"""The same of what the matrix unit computes: it packs what it multiplies anew for each chunk."""
 
 # What `walk` does with each part of θ.
 COMPUTE, APPLY, BOTH = 0, 1, 2
@@ -185,8 +186,8 @@ def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel
                 rate = update.scalars[group, step, 0]
                 call(net.calls[SINGLE_STEP], (net, k, theta, source, offset, rate, lo, hi))
                 lo = hi
-            rows_at_once = MOST_LINES if row[ON_UNIT] else CHUNK_ROWS
-            chunk = max(CHUNK // n_out, rows_at_once) // grain * grain
+            numbers, at_least = (UNIT_CHUNK, UNIT_ROWS) if row[ON_UNIT] else (CHUNK, CHUNK_ROWS)
+            chunk = max(numbers // n_out, at_least) // grain * grain
             for first in range(lo, hi, chunk):
                 last = min(first + chunk, hi)
                 start, end = where + first * n_out, where + last * n_out

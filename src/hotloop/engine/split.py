@@ -10,21 +10,38 @@ Of numbers below 1e-33 the low part may be too small for a float32, and is 0; an
 unit flushes small ones of the six to 0, as training does with all that is too small. An infinite number
 becomes NaN, since what is left of it is ∞ − ∞.
 
-The unit (`engine.amx`) multiplies a square of 16 lines by another, 32 terms at a time, two neighbours of
-which are the halves of a 32-bit word. A square is 16 x 16 words. Those of `a` have a line in each row, those
-of `b` a pair of terms.
+The unit (`engine.amx`) multiplies a square of 16 lines by another, 32 terms at a time, two of which are the
+halves of a 32-bit word. Any two would do: here they are the k-th and the (k + 16)-th, since so a vector of
+words is made of two vectors of numbers as they lie in memory, by a shift and a choice of bits. A square is
+16 x 16 words. Those of `a` have a line in each row, those of `b` a pair of terms.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
+from numpy.typing import NDArray
 
-from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
-from hotloop.engine.square import full_square
-from hotloop.engine.vectors import I32, I64
+from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_inline, types
+from hotloop.engine.fetch import fetch_vectors
+from hotloop.engine.square import edge_square, full_square
+from hotloop.engine.vectors import I32, I64, Vectors
 
-__all__ = ["LINES", "PARTS", "SIDE", "SQUARE", "STEP", "TERMS", "pack_squares", "part_of"]
+__all__ = [
+    "LINES",
+    "PARTS",
+    "SIDE",
+    "SQUARE",
+    "STEP",
+    "TERMS",
+    "Lines",
+    "is_turned",
+    "pack",
+    "pack_piece",
+    "part_of",
+    "pieces_of",
+    "some_lines",
+]
 
 SIDE = 16
 """Rows of a square, and words in each."""
@@ -38,40 +55,130 @@ STEP = PARTS * 2 * SQUARE
 APART = 2 * SQUARE
 """From a part to the next."""
 
+ROWS = 4
+"""Rows of a square in a piece: what packs them are some hundred instructions, fewer than the processor takes
+in while it waits for a product."""
+TURNS = 2
+"""Pieces more of a square that is to be turned over: each turns half of its terms."""
+FAR = 256
+"""Numbers from row to row where the processor does not foresee the next one."""
+
 UPPER = np.int32(-65536)  # of 32 bits the 16 of a bfloat16
 HALF = np.int32(16)
 LOWER = np.int32(65535)
 
 
-@kernel
-def pack_squares(words, at, spare, data, offset, line, term, n_lines, n_terms, is_a):
-    """Lines of a matrix in parts, to words[at:]: step after step of terms, for up to `LINES` lines.
+class Lines(NamedTuple):
+    """Lines of a matrix: term p of line i is ``data[offset + i * line + p * term]``; one of the steps is 1.
 
-    Term p of line i is ``data[offset + i * line + p * term]``; one of the two steps is 1. What is beyond the
-    last line or term is 0. `spare` is where in `words` there is room for the three parts of a square.
+    They are rows of `a`, or columns of `b`, of a product a b.
     """
+
+    data: NDArray[Any]
+    offset: int
+    line: int
+    term: int
+    n_lines: int
+    n_terms: int
+    is_a: bool
+
+
+@kernel
+def some_lines(lines, first, p, n_terms):
+    """`LINES` of the lines from the first on, or as many as there are, and `n_terms` of their terms."""
+    offset = lines.offset + first * lines.line + p * lines.term
+    n_lines = min(LINES, lines.n_lines - first)
+    return Lines(lines.data, offset, lines.line, lines.term, n_lines, n_terms, lines.is_a)
+
+
+@kernel_inline
+def is_turned(lines):
+    """Whether the rows of squares do not lie in rows of the matrix."""
+    return lines.is_a != (lines.term == 1)
+
+
+@kernel
+def pieces_of(lines):
+    """In how many pieces `LINES` lines are packed."""
+    pieces = SIDE // ROWS + (TURNS if is_turned(lines) else 0)
+    return (lines.n_terms + TERMS - 1) // TERMS * 2 * pieces
+
+
+@kernel
+def pack(words, at, spare, lines):
+    """Up to `LINES` lines in parts, to words[at:]: step after step of terms.
+
+    What is beyond the last line or term is 0. `spare` is where in `words` there is room for the numbers of a
+    square.
+    """
+    for piece in range(pieces_of(lines)):
+        pack_piece(words, at, spare, lines, piece)
+
+
+@kernel_inline
+def pack_piece(words, at, spare, lines, piece):
+    """A piece of that: some rows of a square, or what comes before if it is to be turned over."""
+    turned = is_turned(lines)
+    square = piece // (SIDE // ROWS + TURNS) if turned else piece // (SIDE // ROWS)
+    piece -= square * (SIDE // ROWS + TURNS) if turned else square * (SIDE // ROWS)
+    i, p = square % 2 * SIDE, square // 2 * TERMS
+    n_lines, n_terms = min(max(lines.n_lines - i, np.int64(0)), SIDE), min(lines.n_terms - p, TERMS)
+    to, first = at + p // TERMS * STEP + i * SIDE, lines.offset + i * lines.line + p * lines.term
+    if not turned:
+        if i == 0 and lines.term >= FAR:
+            fetch_rows(lines.data, first + (TERMS + piece * ROWS) * lines.term, lines.term)
+        split_rows(words, to, lines.data, first, lines.line, lines.term, n_lines, n_terms, lines.is_a, piece)
+    elif piece < TURNS:
+        turn(words, spare, lines.data, first, lines.line, lines.term, n_lines, n_terms, piece)
+    else:
+        line, term = (np.int64(TERMS), np.int64(1)) if lines.is_a else (np.int64(1), np.int64(SIDE))
+        split_rows(words, to, words, spare, line, term, n_lines, n_terms, lines.is_a, piece - TURNS)
+
+
+@kernel
+def fetch_rows(data, first, row):
+    """Ask for the rows that the same piece of the next step is made of, in both squares."""
+    for k in range(ROWS):
+        fetch_vectors(data, first + k * row)
+        fetch_vectors(data, first + (k + SIDE) * row)
+
+
+@kernel_inline
+def turn(words, spare, data, first, line, term, n_lines, n_terms, half):
+    """Half of the terms of a square, turned over, to words[spare:]."""
+    p = half * SIDE
+    n = min(n_terms - p, SIDE)
+    if term == 1:
+        turn_square(words, spare + p * SIDE, SIDE, data, first + p, line, n_lines, n)
+    else:
+        turn_square(words, spare + p, TERMS, data, first + p * term, term, n, n_lines)
+
+
+@kernel_inline
+def turn_square(words, to, to_row, data, first, row, n_rows, n_cols):
+    """words[to + p * to_row + c] = data[first + c * row + p], for as many rows and columns as there are."""
+    if min(n_rows, n_cols) == SIDE:
+        full_square(words, to, to_row, data, first, row, n_rows, n_cols)
+    elif min(n_rows, n_cols) > 0:
+        edge_square(words, to, to_row, data, first, row, n_rows, n_cols)
+
+
+@kernel_inline
+def split_rows(words, to, data, first, line, term, n_lines, n_terms, is_a, piece):
+    """Some rows of a square, to words[to:]; they lie in rows of the matrix."""
     zero = np.int64(0)
-    for p in range(0, n_terms, TERMS):
-        terms = min(TERMS, n_terms - p)
-        for half in range(2):
-            i = half * SIDE
-            lines = min(max(n_lines - i, zero), SIDE)
-            first, to = offset + i * line + p * term, at + p // TERMS * STEP + half * SQUARE
-            turned = is_a != (term == 1) and lines > 0
-            square = spare if turned else to
-            if term == 1:
-                for k in range(SIDE):
-                    split_terms(
-                        words, square + k * SIDE, data, first + k * line, terms if k < lines else zero
-                    )
-            else:
-                for k in range(SIDE):
-                    n, m = (lines if 2 * k < terms else zero), (lines if 2 * k + 1 < terms else zero)
-                    split_lines(words, square + k * SIDE, data, first + 2 * k * term, n, term, m)
-            if turned:
-                for part in range(PARTS):
-                    source, place = spare + part * APART, to + part * APART
-                    full_square(words, place, SIDE, words, source, SIDE, SIDE, SIDE)
+    early, late = min(SIDE, n_terms), max(n_terms - SIDE, zero)
+    row, apart = line if is_a else term, SIDE * term
+    rows = range(piece * ROWS, (piece + 1) * ROWS)
+    if min(n_lines, late) == SIDE:
+        for k in rows:
+            split_pairs(words, to + k * SIDE, data, first + k * row, first + k * row + apart)
+        return
+    n, m = (early, late) if is_a else (n_lines, n_lines)
+    has_x, has_y = (n_lines, n_lines) if is_a else (early, late)
+    for k in rows:
+        x, y = first + k * row, first + k * row + apart
+        split_some(words, to + k * SIDE, data, x, n if k < has_x else zero, y, m if k < has_y else zero)
 
 
 @kernel
@@ -102,86 +209,67 @@ def put_parts(words, to, x, y):
         x, y = np.float32(x - cut(x)), np.float32(y - cut(y))
 
 
-def plain_split_terms(words, to, data, at, n):
-    """The parts of data[at : at + n], whose neighbours are pairs; beyond them, of zeros."""
-    zero = np.float32(0)
+def plain_split_pairs(words, to, data, x, y):
+    """The parts of data[x + k] and data[y + k], a word of each, for k < `SIDE`."""
     for k in range(SIDE):
-        x = data[at + 2 * k] if 2 * k < n else zero
-        y = data[at + 2 * k + 1] if 2 * k + 1 < n else zero
-        put_parts(words, to + k, x, y)
+        put_parts(words, to + k, data[x + k], data[y + k])
 
 
-def plain_split_lines(words, to, data, at, n, step, m):
-    """The parts of data[at : at + n] and of data[at + step : at + step + m], in pairs; beyond, of zeros."""
+def plain_split_some(words, to, data, x, n, y, m):
+    """The same where there are only `n` numbers from data[x] on, and `m` from data[y] on: then zeros."""
     zero = np.float32(0)
     for k in range(SIDE):
-        x = data[at + k] if k < n else zero
-        y = data[at + step + k] if k < m else zero
-        put_parts(words, to + k, x, y)
+        put_parts(words, to + k, data[x + k] if k < n else zero, data[y + k] if k < m else zero)
 
 
 FLOATS, WORDS = ir.VectorType(ir.FloatType(), SIDE), ir.VectorType(I32, SIDE)
-HALVES = ir.VectorType(ir.IntType(16), 2 * SIDE)
-# Of two vectors, their upper halves: one after the other, or by turns.
-IN_ROW = [2 * k + 1 for k in range(2 * SIDE)]
-BY_TURNS = [2 * (k // 2) + 1 + 2 * SIDE * (k % 2) for k in range(2 * SIDE)]
 
 
-def _load(builder: Any, first: Any, n: Any, skip: int = 0) -> Any:
-    """The numbers from the one at `first` + `skip` on, as far as there are `n`, at most 32; beyond, zeros."""
-    ones = builder.sub(builder.shl(I64(1), n), I64(1))
-    mask = builder.bitcast(
-        builder.trunc(builder.lshr(ones, I64(skip)), ir.IntType(16)), ir.VectorType(ir.IntType(1), SIDE)
-    )
-    place = builder.bitcast(builder.gep(first, [I64(skip)]), FLOATS.as_pointer())
-    arguments = [place, I32(4), mask, ir.Constant(FLOATS, None)]
-    kind = ir.FunctionType(FLOATS, [argument.type for argument in arguments])
-    name = f"llvm.masked.load.v{SIDE}f32.p0"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-
-
-def _put_parts(builder: Any, first: Any, x: Any, y: Any, order: list[int]) -> None:
+def _put_parts(builder: Any, first: Any, x: Any, y: Any) -> None:
     """`put_parts` of all numbers of two vectors."""
-    upper, order = ir.Constant(WORDS, [int(UPPER)] * SIDE), ir.Constant(ir.VectorType(I32, 2 * SIDE), order)
+    upper, half = (ir.Constant(WORDS, [int(number)] * SIDE) for number in (UPPER, HALF))
     for part in range(PARTS):
-        word = builder.shuffle_vector(builder.bitcast(x, HALVES), builder.bitcast(y, HALVES), order)
-        place = builder.bitcast(builder.gep(first, [I64(part * APART)]), HALVES.as_pointer())
+        low, high = (builder.bitcast(v, WORDS) for v in (x, y))
+        word = builder.or_(builder.lshr(low, half), builder.and_(high, upper))
+        place = builder.bitcast(builder.gep(first, [I64(part * APART)]), WORDS.as_pointer())
         builder.store(word, place).align = 4
         x, y = (
-            builder.fsub(v, builder.bitcast(builder.and_(builder.bitcast(v, WORDS), upper), FLOATS))
-            for v in (x, y)
+            builder.fsub(v, builder.bitcast(builder.and_(bits, upper), FLOATS))
+            for v, bits in ((x, low), (y, high))
         )
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
+def _split(context: Any, builder: Any, kinds: Any, args: Any, counts: list[Any]) -> Any:
+    """Both forms: `args` are words, to, data, x and y."""
+    words, to, data, *starts = args
+    first = builder.gep(context.make_array(kinds[0])(context, builder, words).data, [to])
+    base = context.make_array(kinds[1])(context, builder, data).data
+    x, y = (
+        Vectors(builder, types.float32, ir.FloatType(), SIDE, 1, n).load(builder.gep(base, [start]))[0]
+        for start, n in zip(starts, counts, strict=True)
+    )
+    _put_parts(builder, first, x, y)
+    return context.get_dummy_value()
 
 
-def _split_terms(typing_context, words, to, data, at, n):
+def _split_pairs(typing_context, words, to, data, x, y):
     def codegen(context, builder, signature, args):
-        first = _place(context, builder, data, args[2], args[3])
-        x, y = (_load(builder, first, args[4], skip) for skip in (0, SIDE))
-        _put_parts(builder, _place(context, builder, words, args[0], args[1]), x, y, IN_ROW)
-        return context.get_dummy_value()
+        return _split(context, builder, (words, data), args, [None, None])
 
-    return types.void(words, types.int64, data, types.int64, types.int64), codegen
+    n64 = types.int64
+    return types.void(words, n64, data, n64, n64), codegen
 
 
-def _split_lines(typing_context, words, to, data, at, n, step, m):
+def _split_some(typing_context, words, to, data, x, n, y, m):
     def codegen(context, builder, signature, args):
-        starts = args[3], builder.add(args[3], args[5])
-        x, y = (
-            _load(builder, _place(context, builder, data, args[2], start), some)
-            for start, some in zip(starts, (args[4], args[6]), strict=True)
-        )
-        _put_parts(builder, _place(context, builder, words, args[0], args[1]), x, y, BY_TURNS)
-        return context.get_dummy_value()
+        some, counts = [*args[:4], args[5]], [args[4], args[6]]
+        return _split(context, builder, (words, data), some, counts)
 
     n64 = types.int64
     return types.void(words, n64, data, n64, n64, n64, n64), codegen
 
 
 if INTRINSICS:
-    split_terms, split_lines = intrinsic(_split_terms), intrinsic(_split_lines)
+    split_pairs, split_some = intrinsic(_split_pairs), intrinsic(_split_some)
 else:
-    split_terms, split_lines = kernel(plain_split_terms), kernel(plain_split_lines)
+    split_pairs, split_some = kernel(plain_split_pairs), kernel(plain_split_some)
