@@ -236,10 +236,11 @@ def test_when_a_layer_is_worth_it():
     assert is_worth_amx(784, 128, 128)
     assert is_worth_amx(100, 256, 256)
     assert not is_worth_amx(100, 100, 100)  # blocks of 128
-    for k in range(3):
-        sizes = [128, 128, 128]
-        sizes[k] = 64
-        assert not is_worth_amx(*sizes)
+    assert is_worth_amx(784, 128, 64)
+    assert is_worth_amx(784, 64, 128)
+    assert is_worth_amx(784, 512, 32)
+    for too_few in ((64, 128, 128), (784, 32, 256), (784, 64, 64), (784, 128, 32), (784, 4096, 16)):
+        assert not is_worth_amx(*too_few)
 
 
 def trainer_of(widths, *, batch_size=128, n_threads=1, dtype="float32", activation="relu", **options):
@@ -261,7 +262,7 @@ def test_which_layers_are_on_the_unit():
     widths = (200, 128, 128, 10)
     assert layers_on_unit(trainer_of(widths), X) == [1, 1, 0]
     assert layers_on_unit(trainer_of(widths), one_hot) == [0, 1, 0]  # zeros are skipped
-    assert layers_on_unit(trainer_of(widths), X, batch_size=64) == [0, 0, 0]
+    assert layers_on_unit(trainer_of(widths), X, batch_size=32) == [0, 0, 0]
     assert layers_on_unit(trainer_of(widths, dtype="float64"), X) == [0, 0, 0]
 
 
@@ -280,6 +281,7 @@ def data(n, n_in, classes):
         ((417, 256, 96, 5), {}),  # two passes
         ((1024, 128, 128, 3), {"activation": "gelu"}),  # three
         ((100, 256, 256, 10), {"batch_size": 256}),
+        ((784, 512, 300, 10), {"batch_size": 32}),
     ],
 )
 def test_training_has_the_bits_of_one_thread(widths, options, shuffle):

@@ -31,7 +31,7 @@ MOST_ROWS = 2048
 """Of larger minibatches, so many rows at a time go through the network, and their gradients are added up:
 what they leave behind stays in the second cache, and takes little memory."""
 
-FULL = 0.5
+FULL = 1 / 3
 """Of all groups of inputs (`engine.cuts`), how many are not zeros where zeros are not worth skipping."""
 
 Filled = Callable[[], NDArray[np.bool_]]

@@ -38,9 +38,11 @@ from hotloop.engine.unit import SUMS, add_products, begin, close_sums, finish_ro
 
 __all__ = ["amx_address", "amx_multiply", "amx_scratch", "halves_of", "is_worth_amx", "passes_of"]
 
-LEAST, MOST_PADDING = 96, 1.35
-"""Rows of a minibatch, inputs and outputs of a layer that pay for packing, if filling up blocks makes no more
-of the work than this. (Of 100 x 100 x 100 it makes twice as much.)"""
+LEAST_INPUTS, LEAST_OUTPUTS, LEAST_ROWS = 96, 64, 32
+LEAST_WORK = 2**19
+"""Of the square of a minibatch's rows, times outputs: fewer of them do not pay for packing the weights."""
+MOST_PADDING = 1.35
+"""How many times as much work there may be when blocks are filled up. (Of 100 x 100 x 100 it is twice.)"""
 
 MOST_STEPS = 13
 """Steps of terms in one pass."""
@@ -70,9 +72,11 @@ passes_through, lines_at_once = kernel(passes_of), kernel(lines_of)
 
 def is_worth_amx(n_in: int, n_out: int, rows: int) -> bool:
     """Whether the products of a dense layer are faster so, in minibatches of so many rows."""
+    if n_in < LEAST_INPUTS or n_out < LEAST_OUTPUTS or rows < LEAST_ROWS or rows**2 * n_out < LEAST_WORK:
+        return False
     sizes = np.array([n_in, n_out, rows])
     padded = -(-sizes // LINES) * LINES
-    return bool(sizes.min() >= LEAST and (padded / sizes).prod() <= MOST_PADDING)
+    return bool((padded / sizes).prod() <= MOST_PADDING)
 
 
 def halves_of(terms: int) -> NDArray[np.int64]:
