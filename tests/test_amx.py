@@ -18,7 +18,7 @@ from hotloop.engine.amx import (
     amx_scratch,
     halves_of,
     is_worth_amx,
-    lines_of,
+    most_lines,
     passes_of,
 )
 from hotloop.engine.matmul import Matrix, multiply, panel_size
@@ -93,6 +93,10 @@ def test_any_number_is_split(numbers):
     assert (np.abs(parts[1]) <= np.abs(parts[0]) * 2.0**-7).all()
 
 
+GUARD = 200_000
+"""Numbers behind a panel that nobody may write."""
+
+
 def product(m, n, k, *, orders=(True, True), after=PLAIN, seed=0, scale=1.0, own_start=False, sign=True):
     """``(by the unit, by multiply-adds, in float64, Σ|a||b|)`` of start + a b; `orders`: a and b by rows."""
     rng = np.random.default_rng(seed)
@@ -114,11 +118,13 @@ def product(m, n, k, *, orders=(True, True), after=PLAIN, seed=0, scale=1.0, own
     found = []
     for function, scratch in ((amx_multiply, amx_scratch(max(m, n), k)), (multiply, panel_size(k, n, m * k))):
         out = np.concatenate([switches.reshape(-1), np.full(m * n, np.nan, np.float32)])
-        panel = np.full(scratch, np.nan, np.float32)
+        memory = np.full(scratch + GUARD, np.nan, np.float32)
+        panel = memory[:scratch]
         then = after if after >= 0 else -m * n
         begins = Matrix(start.reshape(-1), 0, n if own_start else 0, 1)
         function(Matrix(out, m * n, n, 1), begins, *matrices, m, n, k, panel, then)
         np.testing.assert_array_equal(out[: m * n], switches.reshape(-1))
+        assert np.isnan(memory[scratch:]).all()
         found.append(out[m * n :].reshape(m, n))
     return *found, exact, size
 
@@ -130,7 +136,8 @@ if INTRINSICS:
     SHAPES += [
         (128, 128, 784),
         (300, 1000, 33),
-        (lines_of(100) + 5, lines_of(100) + 37, 100),
+        (768, 768, 448),  # passes of fewer terms have more lines ready than one of all could
+        (most_lines(100) + 5, most_lines(100) + 37, 100),
         (100, 200, 33),
         (96, 96, 3 * MOST_STEPS * TERMS + 1),
     ]
@@ -226,10 +233,19 @@ def test_what_is_not_finite_stays_so():
 
 
 def test_scratch_has_room_for_what_is_packed():
-    assert amx_scratch(1, 1) == SUMS_AT + SUMS + STEP
-    assert amx_scratch(LINES + 1, TERMS + 1) == SUMS_AT + 2 * (SUMS + 2 * STEP)
-    assert amx_scratch(10**6, 10**6) == SUMS_AT + lines_of(10**6) // LINES * (SUMS + MOST_STEPS * STEP)
+    """Where smaller products have more lines ready, too: training has one panel for all of a network's."""
+    for lines in (1, 33, 400, 768, 1024, 1700, 3000, 10**4, 10**6):
+        so_far = 0
+        for terms in (1, 32, 33, 100, 256, 417, 448, 544, 545, 832, 833, 3000, 10**5):
+            steps = -(-terms // TERMS)
+            passes = passes_of(terms)
+            for k in range(passes):
+                of_pass = steps * (k + 1) // passes - steps * k // passes
+                groups = -(-min(lines, most_lines(of_pass * TERMS)) // LINES)
+                so_far = max(so_far, SUMS_AT + groups * (SUMS + of_pass * STEP))
+            assert amx_scratch(lines, terms) >= so_far
     assert PARTS * 2 * SQUARE == STEP
+    assert amx_scratch(10**6, 10**6) < 4 * 10**5 + SUMS * 169
 
 
 def test_when_a_layer_is_worth_it():
@@ -282,10 +298,11 @@ def data(n, n_in, classes):
         ((1024, 128, 128, 3), {"activation": "gelu"}),  # three
         ((100, 256, 256, 10), {"batch_size": 256}),
         ((784, 512, 300, 10), {"batch_size": 32}),
+        ((200, 1100, 10), {"batch_size": 1100}),
     ],
 )
 def test_training_has_the_bits_of_one_thread(widths, options, shuffle):
-    X, y = data(400, widths[0], widths[-1])
+    X, y = data(max(options.get("batch_size", 0), 400), widths[0], widths[-1])
     found = []
     for n_threads in (1, 2, 3):
         trainer = trainer_of(widths, n_threads=n_threads, **options)

@@ -32,7 +32,8 @@ MOST_ROWS = 2048
 what they leave behind stays in the second cache, and takes little memory."""
 
 FULL = 1 / 3
-"""Of all groups of inputs (`engine.cuts`), how many are not zeros where zeros are not worth skipping."""
+"""Of all groups of inputs (`engine.cuts`), how many are not zeros where the matrix unit is faster than
+skipping zeros, as measured with MNIST: that has 39 %."""
 
 Filled = Callable[[], NDArray[np.bool_]]
 """Where some rows of the data are not 0, (rows, inputs): asked only where that decides something."""

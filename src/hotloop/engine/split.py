@@ -10,10 +10,12 @@ Of numbers below 1e-33 the low part may be too small for a float32, and is 0; an
 unit flushes small ones of the six to 0, as training does with all that is too small. An infinite number
 becomes NaN, since what is left of it is ∞ − ∞.
 
-The unit (`engine.amx`) multiplies a square of 16 lines by another, 32 terms at a time, two of which are the
-halves of a 32-bit word. Any two would do: here they are the k-th and the (k + 16)-th, since so a vector of
-words is made of two vectors of numbers as they lie in memory, by a shift and a choice of bits. A square is
-16 x 16 words. Those of `a` have a line in each row, those of `b` a pair of terms.
+The unit (`engine.unit`) multiplies a square of 16 lines by another, 32 terms at a time, two of which share a
+32-bit word: term k of a step is the lower half of its k-th word, term k + 16 the upper. Any two would do; so
+a vector of words is made of two vectors of numbers as they lie in memory, by a shift and a choice of bits. A
+square is 16 x 16 words: of `a` it has a line in each row, of `b` a word of each line. 32 lines of a step::
+
+    high parts of lines 0-15 | of lines 16-31 | middle parts of lines 0-15 | ... | low parts of lines 16-31
 """
 
 from typing import Any, NamedTuple
@@ -58,13 +60,13 @@ APART = 2 * SQUARE
 ROWS = 4
 """Rows of a square in a piece: what packs them are some hundred instructions, fewer than the processor takes
 in while it waits for a product."""
-TURNS = 2
-"""Pieces more of a square that is to be turned over: each turns half of its terms."""
+FLAT, TURNED = SIDE // ROWS, SIDE // ROWS + 2
+"""Pieces of a square, and of one that is to be turned over: first, two turn half of its terms each."""
 FAR = 256
-"""Numbers from row to row where the processor does not foresee the next one."""
+"""Numbers from row to row of `b` where the processor does not foresee the next one."""
 
 UPPER = np.int32(-65536)  # of 32 bits the 16 of a bfloat16
-HALF = np.int32(16)
+SHIFT = np.int32(16)
 LOWER = np.int32(65535)
 
 
@@ -100,8 +102,7 @@ def is_turned(lines):
 @kernel
 def pieces_of(lines):
     """In how many pieces `LINES` lines are packed."""
-    pieces = SIDE // ROWS + (TURNS if is_turned(lines) else 0)
-    return (lines.n_terms + TERMS - 1) // TERMS * 2 * pieces
+    return (lines.n_terms + TERMS - 1) // TERMS * 2 * (TURNED if is_turned(lines) else FLAT)
 
 
 @kernel
@@ -119,8 +120,8 @@ def pack(words, at, spare, lines):
 def pack_piece(words, at, spare, lines, piece):
     """A piece of that: some rows of a square, or what comes before if it is to be turned over."""
     turned = is_turned(lines)
-    square = piece // (SIDE // ROWS + TURNS) if turned else piece // (SIDE // ROWS)
-    piece -= square * (SIDE // ROWS + TURNS) if turned else square * (SIDE // ROWS)
+    square = piece // TURNED if turned else piece // FLAT
+    piece -= square * (TURNED if turned else FLAT)
     i, p = square % 2 * SIDE, square // 2 * TERMS
     n_lines, n_terms = min(max(lines.n_lines - i, np.int64(0)), SIDE), min(lines.n_terms - p, TERMS)
     to, first = at + p // TERMS * STEP + i * SIDE, lines.offset + i * lines.line + p * lines.term
@@ -128,25 +129,26 @@ def pack_piece(words, at, spare, lines, piece):
         if i == 0 and lines.term >= FAR:
             fetch_rows(lines.data, first + (TERMS + piece * ROWS) * lines.term, lines.term)
         split_rows(words, to, lines.data, first, lines.line, lines.term, n_lines, n_terms, lines.is_a, piece)
-    elif piece < TURNS:
-        turn(words, spare, lines.data, first, lines.line, lines.term, n_lines, n_terms, piece)
+    elif piece < TURNED - FLAT:
+        turn_over(words, spare, lines.data, first, lines.line, lines.term, n_lines, n_terms, piece)
     else:
+        piece -= TURNED - FLAT
         line, term = (np.int64(TERMS), np.int64(1)) if lines.is_a else (np.int64(1), np.int64(SIDE))
-        split_rows(words, to, words, spare, line, term, n_lines, n_terms, lines.is_a, piece - TURNS)
+        split_rows(words, to, words, spare, line, term, n_lines, n_terms, lines.is_a, piece)
 
 
 @kernel
 def fetch_rows(data, first, row):
-    """Ask for the rows that the same piece of the next step is made of, in both squares."""
+    """Ask for what the same piece of the next step is made of, in both squares: some rows, early and late."""
     for k in range(ROWS):
         fetch_vectors(data, first + k * row)
         fetch_vectors(data, first + (k + SIDE) * row)
 
 
 @kernel_inline
-def turn(words, spare, data, first, line, term, n_lines, n_terms, half):
-    """Half of the terms of a square, turned over, to words[spare:]."""
-    p = half * SIDE
+def turn_over(words, spare, data, first, line, term, n_lines, n_terms, late):
+    """The earlier or later half of a square's terms, turned over, to words[spare:]."""
+    p = late * SIDE
     n = min(n_terms - p, SIDE)
     if term == 1:
         turn_square(words, spare + p * SIDE, SIDE, data, first + p, line, n_lines, n)
@@ -156,7 +158,7 @@ def turn(words, spare, data, first, line, term, n_lines, n_terms, half):
 
 @kernel_inline
 def turn_square(words, to, to_row, data, first, row, n_rows, n_cols):
-    """words[to + p * to_row + c] = data[first + c * row + p], for as many rows and columns as there are."""
+    """words[to + c * to_row + r] = data[first + r * row + c] for r < n_rows and c < n_cols."""
     if min(n_rows, n_cols) == SIDE:
         full_square(words, to, to_row, data, first, row, n_rows, n_cols)
     elif min(n_rows, n_cols) > 0:
@@ -165,7 +167,10 @@ def turn_square(words, to, to_row, data, first, row, n_rows, n_cols):
 
 @kernel_inline
 def split_rows(words, to, data, first, line, term, n_lines, n_terms, is_a, piece):
-    """Some rows of a square, to words[to:]; they lie in rows of the matrix."""
+    """Some rows of a square, to words[to:]. They lie in rows of the matrix: lines of `a`, or terms of `b`.
+
+    A row of words is made of numbers x and, 16 terms later, y.
+    """
     zero = np.int64(0)
     early, late = min(SIDE, n_terms), max(n_terms - SIDE, zero)
     row, apart = line if is_a else term, SIDE * term
@@ -174,18 +179,19 @@ def split_rows(words, to, data, first, line, term, n_lines, n_terms, is_a, piece
         for k in rows:
             split_pairs(words, to + k * SIDE, data, first + k * row, first + k * row + apart)
         return
-    n, m = (early, late) if is_a else (n_lines, n_lines)
-    has_x, has_y = (n_lines, n_lines) if is_a else (early, late)
+    x_rows, y_rows = (n_lines, n_lines) if is_a else (early, late)
+    x_numbers, y_numbers = (early, late) if is_a else (n_lines, n_lines)
     for k in rows:
         x, y = first + k * row, first + k * row + apart
-        split_some(words, to + k * SIDE, data, x, n if k < has_x else zero, y, m if k < has_y else zero)
+        n, m = (x_numbers if k < x_rows else zero), (y_numbers if k < y_rows else zero)
+        split_some(words, to + k * SIDE, data, x, n, y, m)
 
 
 @kernel
 def part_of(word, upper):
     """One of the two bfloat16s of a word, as float32."""
     bits = np.float32(word).view(np.int32)
-    return np.int32(bits & UPPER if upper else bits << HALF).view(np.float32)
+    return np.int32(bits & UPPER if upper else bits << SHIFT).view(np.float32)
 
 
 @kernel
@@ -197,7 +203,7 @@ def cut(x):
 @kernel
 def word_of(x, y):
     """Two numbers, cut, in a word."""
-    low = np.int32((np.float32(x).view(np.int32) >> HALF) & LOWER)
+    low = np.int32((np.float32(x).view(np.int32) >> SHIFT) & LOWER)
     return np.int32(low | (np.float32(y).view(np.int32) & UPPER)).view(np.float32)
 
 
@@ -227,10 +233,10 @@ FLOATS, WORDS = ir.VectorType(ir.FloatType(), SIDE), ir.VectorType(I32, SIDE)
 
 def _put_parts(builder: Any, first: Any, x: Any, y: Any) -> None:
     """`put_parts` of all numbers of two vectors."""
-    upper, half = (ir.Constant(WORDS, [int(number)] * SIDE) for number in (UPPER, HALF))
+    upper, shift = (ir.Constant(WORDS, [int(number)] * SIDE) for number in (UPPER, SHIFT))
     for part in range(PARTS):
         low, high = (builder.bitcast(v, WORDS) for v in (x, y))
-        word = builder.or_(builder.lshr(low, half), builder.and_(high, upper))
+        word = builder.or_(builder.lshr(low, shift), builder.and_(high, upper))
         place = builder.bitcast(builder.gep(first, [I64(part * APART)]), WORDS.as_pointer())
         builder.store(word, place).align = 4
         x, y = (

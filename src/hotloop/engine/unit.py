@@ -32,7 +32,8 @@ __all__ = [
 SUMS = LINES * LINES
 """Sums of a block."""
 HALVES = ((2, 0), (1, 0), (1, 1)), ((0, 1), (0, 2), (0, 0))
-"""The parts of `a` and of `b` whose products are added up, in an order that loads few squares twice."""
+"""The parts of `a` and of `b` whose products are added up, small ones first; neighbours share one, which is
+not loaded again."""
 
 
 def plain_open_sums(panel, sums, more):
@@ -44,7 +45,8 @@ def plain_open_sums(panel, sums, more):
 def plain_add_products(panel, sums, a, b, half, ahead):
     """Add Σₚ a[i, p] b[p, j] over the terms of a step to the sums, of half of the pairs of parts.
 
-    The second half finds in the unit what the first has left there. What is at panel[ahead:] is wanted next.
+    Half 1 follows half 0 of the same step: it finds in the unit what that has left there. What is at
+    panel[ahead:] is wanted next.
     """
     for i in range(LINES):
         for j in range(LINES):
@@ -59,7 +61,7 @@ def plain_add_products(panel, sums, a, b, half, ahead):
 
 
 def plain_close_sums(panel, sums):
-    """Put the sums of a block, LINES x LINES, to panel[sums:]."""
+    """Put the sums of a block, LINES x LINES, to panel[sums:]: here they are there already."""
 
 
 def plain_finish_row(out, o, start, s, sums, at, n, after):
@@ -160,8 +162,8 @@ def _write_products(builder: Any, pairs: Any, before: Any, bases: list[Any], fet
     for pair in pairs:
         for part, was, base, tiles in zip(pair, before, bases, (A_TILES, B_TILES), strict=True):
             if part != was:
-                for half, tile in enumerate(tiles):
-                    place = builder.gep(base, [I64((2 * part + half) * SQUARE_BYTES)])
+                for square, tile in enumerate(tiles):
+                    place = builder.gep(base, [I64((2 * part + square) * SQUARE_BYTES)])
                     _amx(builder, "tileloadd64", I8(tile), place, I64(ROW_BYTES))
         before = pair
         for tile in SUM_TILES:
