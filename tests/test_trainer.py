@@ -190,6 +190,29 @@ def test_validation_changes_nothing_and_takes_weights():
     assert history["val_loss"][-1] == expected["loss"]
 
 
+@pytest.mark.parametrize("rows", [1, 50, 600])
+@pytest.mark.parametrize("a_block", [1, 1000], ids=["two blocks", "one block"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_each_epoch_is_validated_with_its_own_weights(rows, a_block, n_threads, monkeypatch):
+    """What an evaluation needs is made once a fit; what it says is of the weights and statistics of now."""
+    monkeypatch.setattr("hotloop.evaluation.batches_a_block", lambda *_: a_block)
+    X, y = classes(600)
+    layers = [hl.Dense(8, "tanh"), hl.BatchNorm(), hl.Dense(3)]
+    trainer = hl.Trainer(
+        hl.Sequential(layers, input_dim=X.shape[1]), loss="softmax_cross_entropy", n_threads=n_threads
+    )
+    found = []
+
+    class After(hl.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            found.append(trainer.evaluate(X[:rows], y[:rows]))
+
+    history = trainer.fit(X, y, epochs=4, validation_data=(X[:rows], y[:rows]), callbacks=After())
+    assert list(history["val_loss"]) == [each["loss"] for each in found]
+    assert list(history["val_accuracy"]) == [each["accuracy"] for each in found]
+    assert len({each["loss"] for each in found}) == 4
+
+
 @each_loss
 def test_weight_2_is_the_row_twice(loss):
     X, y = DATA[loss]

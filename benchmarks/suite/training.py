@@ -5,6 +5,7 @@ only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1
 batch 1, sgd and adam                  products of one row (axpy form), and the pass over θ
 batch 32 and 128, not 1                the tiled products in `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
+ShortEpochs                            Python between epochs: `trainer.py`, `evaluation.py`, callbacks
 Digits alone, nothing of these         how its rows get there: see `staging.py`; or the checks of X
 Given, not Digits                      what converts its rows: `convert`, `scatter_rows` in `engine/gather.py`
 TwoThreads, not Digits                 `relay.py`, the barrier, or `share` in `engine/team.py`
@@ -86,6 +87,21 @@ class SmallNetwork:
 
     def time_epoch(self, name):
         self.trainer.fit(self.X, self.y, epochs=1)
+
+
+class ShortEpochs:
+    """4-16-3 on 150 rows, 100 epochs, Adam: what an epoch costs in Python, also with validation data."""
+
+    params = ([False, True],)
+    param_names = ("validated",)
+
+    def setup(self, validated):
+        self.X, self.y = normal_data(150, 4, 3)
+        self.options = {"validation_data": (self.X[:30], self.y[:30])} if validated else {}
+        self.trainer = classifier((4, 16, 3), 16)
+
+    def time_hundred_epochs(self, validated):
+        self.trainer.fit(self.X, self.y, epochs=100, **self.options)
 
 
 class TwoThreads:

@@ -22,7 +22,6 @@ from hotloop._checks import check_flag, check_integer, check_number
 from hotloop.averages import Average, check_average
 from hotloop.callbacks import Callback, check_callbacks
 from hotloop.checkpoint import read_trainer, write_trainer
-from hotloop.custom import with_own_loss
 from hotloop.data.staging import Samples, check_samples
 from hotloop.engine.cuts import SAMPLE, balance
 from hotloop.engine.gather import link_convert
@@ -34,23 +33,22 @@ from hotloop.engine.loop import (
     SUMS,
     WEIGHT_SUM,
     Block,
-    evaluate_block,
 )
 from hotloop.engine.random import permute
-from hotloop.engine.table import ON_UNIT, PREDICTION, mask_seed
+from hotloop.engine.table import ON_UNIT, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
+from hotloop.evaluation import Evaluation
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
-from hotloop.losses import Custom, Loss, check_loss, criterion_of
+from hotloop.losses import Custom, Loss, check_loss
 from hotloop.metrics import Metric, check_metrics
 from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
-from hotloop.prediction import BATCH
 from hotloop.progress import Progress
 from hotloop.schedules import Schedule, resolve
 from hotloop.sequential import Sequential
-from hotloop.session import FORWARD_FLOPS, Session, Threads, batches_a_block, threads_for
+from hotloop.session import Session, Threads, threads_for
 from hotloop.stepper import Recipe, Stepper
 
 __all__ = ["Trainer"]
@@ -263,12 +261,12 @@ class Trainer:
         """
         samples = self._check_samples(X, y, sample_weight)
         epochs = check_integer(epochs, "epochs", low=1)
-        validation = self._check_validation(validation_data)
+        held_out = self._check_validation(validation_data)
         shuffle = check_flag(shuffle, "shuffle")
         progress = check_flag(progress, "progress")
         callbacks = check_callbacks(callbacks)
         watched = check_metrics(metrics)
-        if watched and validation is None:
+        if watched and held_out is None:
             raise InvalidValueError("metrics: are of the validation data; pass validation_data=(X, y)")
         self.model.check_trainable()
         batch_size = min(self.batch_size or len(samples), len(samples))
@@ -280,7 +278,7 @@ class Trainer:
         if not np.isfinite(self.model.theta).all():
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self._prepare(samples, batch_size, callbacks)
-        self.columns = self._names_of_columns(validation is not None, watched)
+        self.columns = self._names_of_columns(held_out is not None, watched)
 
         with Team(self.n_threads) as team:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
@@ -296,8 +294,10 @@ class Trainer:
             kept_bytes = self.stepper.kept_bytes
             session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)
             self.stepper.compile(session.net, session.block)
-            if validation is not None:
-                self._evaluate(validation.first(1), Team(1))  # compiles
+            validation = None
+            if held_out is not None:
+                validation = Evaluation(self.model, self.loss, held_out, team)
+                validation.compile()
             with Progress(progress, epochs, len(samples)) as session.bar, InterruptFlag() as interrupt:
                 for callback in callbacks:
                     callback.on_fit_begin(self)
@@ -366,7 +366,8 @@ class Trainer:
         """
         samples = self._check_samples(X, y, sample_weight)
         with Team(self.n_threads) as team:
-            return self._evaluate(samples, team) or {}
+            totals = Evaluation(self.model, self.loss, samples, team).totals()
+        return self._means(totals)
 
     def averaged_model(self) -> Sequential:
         """A copy of the model with the averaged weights: it predicts and saves like any other.
@@ -457,7 +458,7 @@ class Trainer:
         done: int,
         epochs: int,
         shuffle: bool,
-        validation: Samples | None,
+        validation: Evaluation | None,
         metrics: Mapping[str, Metric],
         callbacks: tuple[Callback, ...],
         interrupt: InterruptFlag,
@@ -483,11 +484,11 @@ class Trainer:
                 logs_of_epochs, error = self._train_epoch(session, shuffle, callbacks, interrupt)
         for logs in logs_of_epochs:
             if validation is not None:
-                found = self._evaluate(validation, session.team, interrupt)
-                if found is None:
+                totals = validation.totals(interrupt)
+                if interrupt.raised:
                     break
+                found = self._means(totals) | self._measure(metrics, validation.samples)
                 logs |= {f"val_{name}": value for name, value in found.items()}
-                logs |= {f"val_{name}": value for name, value in self._measure(metrics, validation).items()}
             session.bar.advance(0, logs)
             self.epoch += 1
             self.history.append(logs)
@@ -594,23 +595,6 @@ class Trainer:
             return {}
         outputs = self.model.predict(samples.features, n_threads=self.n_threads)
         return {name: float(metric(samples.given_targets, outputs)) for name, metric in metrics.items()}
-
-    def _evaluate(
-        self, samples: Samples, team: Team, interrupt: InterruptFlag | None = None
-    ) -> dict[str, float] | None:
-        """Means over the samples, or None if it was interrupted. They do not depend on the threads."""
-        model, n = self.model, len(samples)
-        net = model.bind(min(BATCH, n), team.n_threads)
-        rows = min(n, BATCH * batches_a_block(model, samples, BATCH, FORWARD_FLOPS))
-        block, sums = samples.empty_block(rows, model.dtype), np.zeros(2)
-        criterion, theta, mode = criterion_of(self.loss, model.dtype), model.theta, PREDICTION
-        for first in range(0, n, rows):
-            part = samples.fill(block, slice(first, min(first + rows, n)))
-            part = with_own_loss(self.loss, net, part, theta, BATCH, mode, team)
-            team.run(evaluate_block, net, part, criterion, theta, BATCH, mode, sums)
-            if interrupt is not None and interrupt.raised:
-                return None
-        return self._means([*sums.tolist(), samples.total_weight])
 
     def _means(self, totals: Sequence[float]) -> dict[str, float]:
         loss, hits, weight = totals[LOSS_SUM], totals[HIT_SUM], totals[WEIGHT_SUM]

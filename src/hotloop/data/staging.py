@@ -89,12 +89,6 @@ class Samples:
         """Σ weights."""
         return float(len(self) if self.weights is None else self.weights.sum(dtype=np.float64))
 
-    def first(self, n: int) -> "Samples":
-        """The first `n` of them."""
-        weights = None if self.weights is None else self.weights[:n]
-        flat = None if self.flat is None else self.flat[: n * self.features.shape[1]]
-        return Samples(self.features[:n], self.targets[:n], weights, self.scale, self.given_targets[:n], flat)
-
     def filled(self, most: int) -> NDArray[np.bool_]:
         """Where some rows of the features, about so many from all over, are not 0: (rows, n_in).
 
