@@ -182,7 +182,10 @@ def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
         clip_norm=0.0, clip_value=0.0, needs_norm=0, average=np.empty(0, dtype), average_rates=np.zeros(1),
     )  # fmt: skip
     grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
-    descend(engine.net, x.reshape(-1), n, update, 0, model.theta, grad, False, ALONE, engine.panel)
+    nothing = np.empty(0, x.dtype)
+    descend(
+        engine.net, x.reshape(-1), n, update, 0, model.theta, grad, False, nothing, -1, ALONE, engine.panel
+    )
     close(before.astype(float) - model.theta, rate * expected, dtype)
 
 

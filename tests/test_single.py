@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 import hotloop as hl
+from hotloop._jit import COMPILED
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.single import nonzeros, single_forward, single_step
-from hotloop.engine.table import DELTA, SINGLE_FORWARD, SINGLE_STEP, VALUE
+from hotloop.engine.table import DELTA, SINGLE_AHEAD, SINGLE_FORWARD, SINGLE_STEP, VALUE
 
 pytestmark = pytest.mark.kernels
+compiled_only = pytest.mark.skipif(not COMPILED, reason="too many trainings for plain loops")
 
 OPTIMIZERS = {
     "sgd": hl.SGD(0.1),
@@ -110,6 +112,71 @@ def test_rows_that_the_loop_fetches(monkeypatch):
     check_as_any_minibatch(monkeypatch, dense(9, 5), X, y, optimizer=hl.SGD(0.1))
 
 
+ADAMS = {
+    "adam": hl.Adam(0.01),
+    "adamw": hl.AdamW(0.01, weight_decay=0.1),
+    "amsgrad": hl.Adam(0.01, amsgrad=True),
+}
+WIDE = hl.Dense(48, "relu")
+AHEAD = {
+    "relu": (WIDE, HALF),
+    "tanh": (hl.Dense(64, "tanh", use_bias=False), hl.Dense(48, "tanh"), HALF),
+    "rarer": (hl.Dense(48, "gelu", lr_scale=0.3), HALF),
+    "dropout": (WIDE, hl.Dropout(0.3), HALF),
+    "frozen": (hl.Dense(48, "relu", lr_scale=0), HALF),
+    # The first layer does not begin with the next sample here.
+    "odd": (hl.Dense(50, "relu"), HALF),
+    "prelu": (hl.Dense(48, "prelu"), HALF),
+    "linear": (hl.Dense(48), HALF),
+    "alone": (hl.Dense(48),),
+    "penalty": (hl.Dense(48, "relu", penalty=hl.L2(0.1)), HALF),
+    "limit": (WIDE, hl.Dense(5, penalty=hl.MaxNorm(0.5), lr_scale=0.5)),
+    "others first": (hl.Standardize(), hl.Dropout(0.4), WIDE, HALF),
+}
+
+
+@pytest.mark.parametrize("network", AHEAD)
+@pytest.mark.parametrize("optimizer", ADAMS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_next_sample_ahead(network, optimizer, dtype, monkeypatch):
+    if not COMPILED and (optimizer, dtype) != ("adamw", "float32"):
+        pytest.skip("too many trainings for plain loops")
+    X, y = sparse_rows(n=9 if COMPILED else 4, width=100, dtype=dtype)
+    check_as_any_minibatch(monkeypatch, AHEAD[network], X, y, optimizer=ADAMS[optimizer], dtype=dtype)
+
+
+@compiled_only
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_the_next_sample_ahead_with_each_recipe(recipe, n_threads, monkeypatch):
+    X, y = sparse_rows(width=100)
+    options = RECIPES[recipe] | {"optimizer": ADAMS["adamw"], "n_threads": n_threads}
+    check_as_any_minibatch(monkeypatch, AHEAD["relu"], X, y, **options)
+
+
+@compiled_only
+@pytest.mark.parametrize("given", ["uint8", "float64", "csr"])
+def test_the_next_sample_ahead_of_data_to_convert(given, monkeypatch):
+    X, y = sparse_rows(width=100)
+    X = np.abs(X * 9).astype(np.uint8 if given == "uint8" else np.float64)
+    if given == "csr":
+        X = pytest.importorskip("scipy.sparse").csr_array(X)
+    check_as_any_minibatch(monkeypatch, AHEAD["relu"], X, y, optimizer=ADAMS["adam"])
+
+
+@compiled_only
+@pytest.mark.parametrize("seconds", [0, 10], ids=["a step a block", "one block"])
+def test_the_next_sample_ahead_of_blocks(seconds, monkeypatch):
+    """The first sample of a block goes forward by itself."""
+    X, y = sparse_rows(n=40, width=100)
+    optimizer = ADAMS["adam"]
+    expected = trained(AHEAD["relu"], X, y, optimizer=optimizer)
+    monkeypatch.setattr("hotloop.session.BLOCK_SECONDS", seconds)
+    found = trained(AHEAD["relu"], X, y, optimizer=optimizer)
+    np.testing.assert_array_equal(found.model.theta, expected.model.theta)
+    assert found.history["loss"] == expected.history["loss"]
+
+
 def net_of(W, x):
     """Memory for one row through one layer, with its inputs and θ."""
     model = hl.Sequential([hl.Dense(W.shape[1])], input_dim=len(W), dtype=W.dtype)
@@ -128,7 +195,8 @@ def test_what_is_zero_is_not_looked_at():
     value, delta = net.table[0, VALUE], net.table[0, DELTA]
     np.testing.assert_array_equal(net.work[value : value + 4], x[x != 0] @ W[x != 0])
     net.work[delta : delta + 4] = [1.0, 2.0, 0.0, np.nan]
-    single_step(net, 0, theta, x, 0, 0.5, 1, 6)  # the rows of one of several threads
+    scalars, state = np.array([0.5]), np.empty((0, theta.size))
+    single_step(net, 0, np.empty(0), scalars, state, theta, x, 0, 1, 6)  # the rows of one of several threads
     expected = W.copy()
     for i in (1, 3, 4, 5):
         expected[i] -= 0.5 * x[i] * net.work[delta : delta + 4]
@@ -136,19 +204,27 @@ def test_what_is_zero_is_not_looked_at():
 
 
 def test_only_where_it_holds():
-    """Of one row alone, and in place only if the step is θ − η g and nothing else."""
+    """Of one row alone; in place, and ahead, only with what does not look at the gradient."""
 
-    def calls(capacity, optimizer, **recipe):
-        model = hl.Sequential([hl.Dense(5)], input_dim=3)
+    def calls(capacity, optimizer, layers=(HALF,), **recipe):
+        model = hl.Sequential(layers, input_dim=100)
         trainer = hl.Trainer(model, loss="mse", optimizer=optimizer, **recipe)
         net = trainer.stepper.bind(capacity, 1, gathers=False)
-        return [net.calls[k] != NOWHERE for k in (SINGLE_FORWARD, SINGLE_STEP)]
+        return [net.calls[k] != NOWHERE for k in (SINGLE_FORWARD, SINGLE_STEP, SINGLE_AHEAD)]
 
-    assert calls(1, hl.SGD(0.1)) == [True, True]
-    assert calls(2, hl.SGD(0.1)) == [False, False]
-    assert calls(1, hl.SGD(0.1, momentum=0.9)) == [True, False]
-    assert calls(1, hl.Adam()) == [True, False]
-    assert calls(1, hl.SGD(0.1), clip_value=1.0) == [True, False]
+    assert calls(1, hl.SGD(0.1)) == [True, True, False]
+    assert calls(2, hl.SGD(0.1)) == [False, False, False]
+    assert calls(1, hl.SGD(0.1, momentum=0.9)) == [True, False, False]
+    assert calls(1, hl.Adam()) == [True, False, False]
+    assert calls(1, hl.SGD(0.1), clip_value=1.0) == [True, False, False]
+    assert calls(1, hl.Adam(), AHEAD["relu"]) == [True, True, True]
+    assert calls(2, hl.Adam(), AHEAD["relu"]) == [False, False, False]
+    assert calls(1, hl.Adam(amsgrad=True), AHEAD["relu"]) == [True, False, False]
+    assert calls(1, hl.Adam(), AHEAD["relu"], clip_value=1.0) == [True, False, False]
+    for name in ("prelu", "linear", "alone", "limit", "others first"):
+        assert calls(1, hl.Adam(), AHEAD[name]) == [True, True, False], name
+    for name in ("odd", "penalty"):
+        assert calls(1, hl.Adam(), AHEAD[name]) == [True, False, False], name
 
 
 def test_nonzeros():

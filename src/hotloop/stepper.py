@@ -51,6 +51,10 @@ class Recipe:
     average: Average | None = None
     seed: int = 0
 
+    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
+        """`Optimizer.single_kernels`; none where numbers of the gradient are clipped."""
+        return (None, None) if self.clip_value else self.optimizer.single_kernels(n_out)
+
 
 class Stepper:
     """What of training outlives a fit: the optimizer's state, the average, the number of steps done.
@@ -137,7 +141,7 @@ class Stepper:
         if on_unit:
             net.table[on_unit, PRODUCT] = amx_address(net.work)
         if capacity == 1:
-            link_single(net, in_place=recipe.optimizer.is_plain and not recipe.clip_value)
+            link_single(net, recipe.single_kernels, self._state)
         return net
 
     def _rows_on_unit(self, capacity: int, filled: Filled | None) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
-from hotloop.engine.address import NOWHERE, call
+from hotloop.engine.address import call
 from hotloop.engine.matmul import Matrix, add_terms
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
@@ -34,6 +34,8 @@ from hotloop.engine.table import (
     PRELU,
     PRODUCT_SUM,
     ROWS,
+    SINGLE,
+    SINGLE_AHEAD,
     SINGLE_STEP,
     SQUARES,
     VALUE,
@@ -137,10 +139,12 @@ def add_gradient(net, x, n, grad, accumulate, crew, panel):
 
 
 @kernel
-def descend(net, x, n, update, step, theta, grad, added, crew, panel):
+def descend(net, x, n, update, step, theta, grad, added, samples, coming, crew, panel):
     """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
 
     `grad` has the gradient of the loss already where it was `added` up, some rows of the batch at a time.
+    Where minibatches have one row, the next one is at samples[coming:], unless `coming` is NONE: the first
+    layer's outputs for it are summed up as its weights change, and these are read once less.
 
     A chunk of the gradient is used while it is in the first cache (in wide layers the second), and the next
     takes its place: two passes over memory of θ's size less. What a thread updates nobody else reads before
@@ -155,7 +159,7 @@ def descend(net, x, n, update, step, theta, grad, added, crew, panel):
         if phase == APPLY and together:
             apply(update, 0, step, theta, grad, 0, len(theta), factor, 0.0)
             break
-        walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel)
+        walk(net, x, n, update, step, theta, grad, added, samples, coming, phase, factor, crew, panel)
         if phase == COMPUTE and update.needs_norm:
             barrier(crew.sync, crew.n_threads)
             norm = gradient_norm(net, grad)
@@ -167,13 +171,24 @@ def descend(net, x, n, update, step, theta, grad, added, crew, panel):
 
 
 @kernel_inline
-def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel):
+def walk(net, x, n, update, step, theta, grad, added, samples, coming, phase, factor, crew, panel):
     """Compute this thread's parts of the gradient, apply them times `factor`, or both chunk by chunk."""
     grain, _ = tile_shape(net.work)
     source, offset = x, np.int64(0)
     for k in range(len(net.table)):
         row = net.table[k]
         n_out, where, group = row[N_OUT], row[WEIGHT], row[GROUP]
+        # Biases before the kernel: with both a layer may begin with the next sample.
+        if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):
+            lo, hi = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
+            if phase != APPLY and not added:
+                vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, False)
+            if phase != COMPUTE and row[BIAS] != NONE:
+                start, end = row[BIAS] + lo, row[BIAS] + hi
+                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
+            if phase != COMPUTE and row[OP] != DENSE:
+                start, end = where + lo, where + hi
+                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
         if row[OP] == DENSE:
             # A penalty over the rows of a minibatch is larger where there are fewer.
             rows, shrink = net.options[k, ROWS], 0.0
@@ -181,10 +196,15 @@ def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel
             if row[PENALTY] == PROXIMAL:
                 shrink = update.rates[group, step] * net.options[k, L1_STRENGTH] * strength
             lo, hi = share_of_rows(net, k, crew)
-            if net.calls[SINGLE_STEP] != NOWHERE and phase == BOTH and row[PENALTY] == NONE:
-                # Minibatches of one row, and a step without memory: no gradient is written.
-                rate = update.scalars[group, step, 0]
-                call(net.calls[SINGLE_STEP], (net, k, theta, source, offset, rate, lo, hi))
+            if row[SINGLE] and phase == BOTH:
+                # Minibatches of one row: no gradient is written.
+                hyper, scalars, state = update.hyper, update.scalars[group, step], update.state
+                if k == 0 and coming != NONE:
+                    ahead = (net, hyper, scalars, state, theta, source, offset, samples, coming)
+                    call(net.calls[SINGLE_AHEAD], ahead)
+                else:
+                    alone = (net, k, hyper, scalars, state, theta, source, offset, lo, hi)
+                    call(net.calls[SINGLE_STEP], alone)
                 lo = hi
             numbers, at_least = (UNIT_CHUNK, UNIT_ROWS) if row[ON_UNIT] else (CHUNK, CHUNK_ROWS)
             chunk = max(numbers // n_out, at_least) // grain * grain
@@ -202,16 +222,6 @@ def walk(net, x, n, update, step, theta, grad, added, phase, factor, crew, panel
                 elif phase != COMPUTE:
                     part = grad[at : at + end - start]
                     apply(update, group, step, theta, part, start, end, factor, shrink)
-        if row[BIAS] != NONE or (row[OP] != DENSE and where != NONE):
-            lo, hi = share(n_out, COLUMN_GRAIN, crew.tid, crew.n_threads)
-            if phase != APPLY and not added:
-                vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, False)
-            if phase != COMPUTE and row[BIAS] != NONE:
-                start, end = row[BIAS] + lo, row[BIAS] + hi
-                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
-            if phase != COMPUTE and row[OP] != DENSE:
-                start, end = where + lo, where + hi
-                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
         source, offset = net.work, row[VALUE]
 
 

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.address import call
+from hotloop._jit import kernel, kernel_exact, kernel_inline
+from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.descent import add_gradient, descend, penalty_sum
 from hotloop.engine.fetch import STRIP, fetch
 from hotloop.engine.gather import gather, own_inputs
 from hotloop.engine.network import backward, forward, loss_rows
 from hotloop.engine.pointwise import copy
-from hotloop.engine.table import LIMITS, N_IN, N_OUT, RELAY, VALUE, Mode, Net
+from hotloop.engine.table import LIMITS, N_IN, N_OUT, NONE, RELAY, SINGLE_AHEAD, VALUE, Mode, Net
 from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
 
@@ -89,14 +89,13 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
     """
     flags = flush_denormals()
     crew = Crew(tid, n_threads, sync)
-    rows, capacity, n_in = len(block.weights), len(net.row_loss), net.table[0, N_IN]
+    n_steps, capacity, n_in = len(sums), len(net.row_loss), net.table[0, N_IN]
     panel = net.work[net.panels + tid * net.panel_size : net.panels + (tid + 1) * net.panel_size]
     relayed = net.relays if n_threads > 1 else 0
-    n_steps, an_epoch = len(sums), (block.epoch + batch_size - 1) // batch_size
+    ahead = net.calls[SINGLE_AHEAD] != NOWHERE and n_threads == 1 and not update.needs_norm
+    coming = np.int64(NONE)
     for step in range(n_steps):
-        begun = step // an_epoch * block.epoch % rows
-        first = begun + step % an_epoch * batch_size
-        last = min(first + batch_size, begun + block.epoch, rows)
+        first, last = rows_of_step(block, step, batch_size)
         n = last - first
         weight = 0.0
         for i in range(first, last):
@@ -114,7 +113,8 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
                 gather(net, block, start, end, crew)
                 x = net.work[net.inputs : net.inputs + (end - start) * n_in]
             targets, weights = block.targets[start:end], block.weights[start:end]
-            now = Mode(mode.training, mode.seed, mode.step + step, start - first, relayed)
+            there = relayed if coming == NONE else 1
+            now = Mode(mode.training, mode.seed, mode.step + step, start - first, there)
             forward(net, theta, x, end - start, now, crew, panel)
             loss_rows(net, loss, targets, weights, scale, crew)
             backward(net, theta, x, end - start, now, crew, panel)
@@ -127,7 +127,10 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         if not np.isfinite(total):
             n_steps = step
             break
-        norm = descend(net, x, n, update, step, theta, grad, n > capacity, crew, panel)
+        coming = np.int64(NONE)
+        if ahead and step + 1 < n_steps:
+            coming = place_of_row(block, rows_of_step(block, step + 1, batch_size)[0], n_in)
+        norm = descend(net, x, n, update, step, theta, grad, n > capacity, block.x, coming, crew, panel)
         barrier(sync, n_threads)
         if net.limited:
             call(net.calls[LIMITS], (net, theta, crew))
@@ -141,6 +144,23 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
             follow(update.average[lo:hi], theta[lo:hi], update.average_rates[step])
     restore_denormals(flags)
     return n_steps
+
+
+@kernel_inline
+def rows_of_step(block, step, batch_size):
+    """[first, last) of the block's rows: the minibatch of a step, from 0."""
+    rows, steps_of_epoch = len(block.weights), (block.epoch + batch_size - 1) // batch_size
+    begun = step // steps_of_epoch * block.epoch % rows
+    first = begun + step % steps_of_epoch * batch_size
+    return first, min(first + batch_size, begun + block.epoch, rows)
+
+
+@kernel_inline
+def place_of_row(block, row, n_in):
+    """Where in ``block.x`` a row of the block begins, or NONE if it must be converted first."""
+    if len(block.other):
+        return np.int64(NONE)
+    return (block.rows[row] if len(block.rows) else row) * n_in
 
 
 @kernel_exact

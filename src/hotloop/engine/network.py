@@ -45,7 +45,7 @@ def forward(net, theta, x, n, mode, crew, panel):
         row = net.table[k]
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
         if k < done:
-            pass  # in a relay, or by the dense row before
+            pass  # in a relay, in the step before, or by the dense row before
         elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
             # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:

@@ -71,7 +71,8 @@ PENALTY = 11  # code of the penalty on its kernel
 PARTIAL = 12  # offset into the sums over single rows of kernels
 ON_UNIT = 13  # 1 where the products of a DENSE row are those of `engine.amx`
 PRODUCT = 14  # the address of a kernel that takes the products of a DENSE row if it can, or NOWHERE
-COLUMNS = 15
+SINGLE = 15  # 1 where SINGLE_STEP steps on the kernel of a DENSE row
+COLUMNS = 16
 NONE = -1
 
 # Vectors of N_OUT numbers at COLUMN.
@@ -88,8 +89,8 @@ OPTIONS = 5
 
 # Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `gather` and `relay`.
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
-SINGLE_FORWARD, SINGLE_STEP, CONVERT, RELAY = range(5, 9)
-CALLS = 9
+SINGLE_FORWARD, SINGLE_STEP, SINGLE_AHEAD, CONVERT, RELAY = range(5, 10)
+CALLS = 10
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
@@ -249,7 +250,7 @@ def bind(
     size = kernel_rows = 0
     terms = []
     for k, (row, numbers, operation) in enumerate(zip(table, options, operations, strict=True)):
-        row[ON_UNIT], row[PRODUCT] = k in on_unit, NOWHERE
+        row[ON_UNIT], row[PRODUCT], row[SINGLE] = k in on_unit, NOWHERE, 0
         row[OP], row[CODE] = operation.op, operation.code
         row[N_IN], row[N_OUT] = operation.n_in, operation.n_out
         if operation.weight is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import kernel, kernel_exact, kernel_in_order
 from hotloop.engine.mathfun import reciprocal
+from hotloop.engine.table import BIAS, DELTA, N_IN, N_OUT, NONE, VALUE, WEIGHT
 from hotloop.optimizers.base import Optimizer, adam_corrections, check_betas
 from hotloop.schedules import ScheduleFunction
 
@@ -20,6 +21,9 @@ ADAMAX_CODE = 2
 NADAM_CODE = 3
 RADAM_CODE = 4
 ADABELIEF_CODE = 5
+
+FEWEST_UNITS, WHOLE_VECTORS = 48, 16
+"""Of a layer that `single_adam` is for: its loop over a row of W has a start and an end, which take time."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ class Adam(_TwoAverages):
         """That of its family, or, since it is what most training compiles, one of its own."""
         return adam_family_step if self.amsgrad else lone_adam_step
 
+    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
+        """Without `amsgrad`, `single_adam` and `single_adam_ahead`, where rows are whole vectors."""
+        fits = not self.amsgrad and n_out >= FEWEST_UNITS and n_out % WHOLE_VECTORS == 0
+        return (single_adam, single_adam_ahead) if fits else (None, None)
+
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
         return (*super().hyper(), float(self.amsgrad))
@@ -174,6 +183,11 @@ class AdamW(_TwoAverages):
     def kernel(self) -> Any:
         """That of its family, or, since it is what most training compiles, one of its own."""
         return adam_family_step if self.amsgrad else lone_adam_step
+
+    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
+        """Without `amsgrad`, `single_adam` and `single_adam_ahead`, where rows are whole vectors."""
+        fits = not self.amsgrad and n_out >= FEWEST_UNITS and n_out % WHOLE_VECTORS == 0
+        return (single_adam, single_adam_ahead) if fits else (None, None)
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
@@ -391,11 +405,19 @@ class AdaBelief(_TwoAverages):
 
 
 @kernel_in_order
-def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
-    """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections.
+def adam_number(g, m, v, w, blend_m, blend_v, eta, correction, epsilon):
+    """m, v and w after a step with the gradient g.
 
-    Each line has one product to fuse, so it need not be exact: this is the loop that most training is.
+    Each line has one product to fuse, so it need not be exact: this is in the loop that most training is.
     """
+    m += blend_m * (g - m)
+    v += blend_v * (g * g - v)
+    return m, v, w - eta * m * reciprocal(np.sqrt(v) * correction + epsilon)
+
+
+@kernel
+def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
+    """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections."""
     number = theta.dtype.type
     blend_m, blend_v = number(1.0 - beta1), number(1.0 - beta2)
     eta, correction, epsilon = number(rate), number(root_correction), number(eps)
@@ -405,11 +427,9 @@ def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps)
             theta[i] *= rest
     for i in range(len(theta)):
         # All are read before one is written: see `engine.memory`.
-        g, m_i, v_i, theta_i = grad[i], m[i], v[i], theta[i]
-        m_i += blend_m * (g - m_i)
-        v_i += blend_v * (g * g - v_i)
-        theta[i] = theta_i - eta * m_i * reciprocal(np.sqrt(v_i) * correction + epsilon)
-        m[i], v[i] = m_i, v_i
+        g, m_i, v_i, w_i = grad[i], m[i], v[i], theta[i]
+        m_i, v_i, w_i = adam_number(g, m_i, v_i, w_i, blend_m, blend_v, eta, correction, epsilon)
+        theta[i], m[i], v[i] = w_i, m_i, v_i
 
 
 @kernel_exact
@@ -488,6 +508,56 @@ def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
         s_i = keep * s_i + take * surprise * surprise + epsilon
         theta[i] = theta_i - eta * m_i * reciprocal(np.sqrt(s_i) * correction + epsilon)
         m[i], s[i] = m_i, s_i
+
+
+@kernel_exact
+def product(x, delta):
+    """A number of the gradient, rounded as it is where the gradient is written."""
+    return x * delta
+
+
+@kernel_in_order
+def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
+    """`adam_step` for one sample, on rows lo:hi of dense row k's kernel; the gradient is written nowhere.
+
+    It takes as long as `adam_step` alone.
+    """
+    number, row, n_out = theta.dtype.type, net.table[k], net.table[k, N_OUT]
+    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
+    eta, correction, rest = number(scalars[0]), number(scalars[1]), number(scalars[2])
+    delta = net.work[row[DELTA] : row[DELTA] + n_out]
+    for i in range(lo, hi):
+        x, at = source[offset + i], row[WEIGHT] + i * n_out
+        w, m, v = theta[at : at + n_out], state[0][at : at + n_out], state[1][at : at + n_out]
+        for j in range(len(w)):
+            g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
+            m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
+            w[j], m[j], v[j] = w_j, m_j, v_j
+
+
+@kernel_in_order
+def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
+    """`single_adam` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W.
+
+    So W is read once a step, not twice: where it does not fit the second cache, this is what a step costs.
+    """
+    number, row, n_out = theta.dtype.type, net.table[0], net.table[0, N_OUT]
+    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
+    eta, correction, rest = number(scalars[0]), number(scalars[1]), number(scalars[2])
+    delta = net.work[row[DELTA] : row[DELTA] + n_out]
+    z = net.work[row[VALUE] : row[VALUE] + n_out]
+    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+    start = biases[bias : bias + n_out]
+    for j in range(len(z)):
+        z[j] = start[j]
+    for i in range(row[N_IN]):
+        x, y, at = source[offset + i], samples[coming + i], row[WEIGHT] + i * n_out
+        w, m, v = theta[at : at + n_out], state[0][at : at + n_out], state[1][at : at + n_out]
+        for j in range(len(w)):
+            g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
+            m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
+            z[j] += y * w_j
+            w[j], m[j], v[j] = w_j, m_j, v_j
 
 
 @kernel

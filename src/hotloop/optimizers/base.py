@@ -24,8 +24,6 @@ class Optimizer(ABC):
     code: ClassVar[int]
     slots: ClassVar[int]
     """Vectors of θ's shape that the state needs."""
-    is_plain: ClassVar[bool] = False
-    """Whether its step is θ − η g and nothing else, with η the first of its scalars."""
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, type):
@@ -39,6 +37,16 @@ class Optimizer(ABC):
 
         `grad` is the gradient of these numbers alone, (hi − lo,).
         """
+
+    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
+        """What steps on a layer of so many units for one sample, whose gradient x δᵀ is written nowhere.
+
+        The first is (net, k, hyper, scalars, state, theta, source, offset, lo, hi): a step on rows lo:hi of
+        the kernel of row k of the table, for the sample at source[offset:]. The second is (net, hyper,
+        scalars, state, theta, source, offset, samples, coming): a step on that of row 0, and its outputs for
+        the sample at samples[coming:]. None where there is none.
+        """
+        return None, None
 
     @abstractmethod
     def hyper(self) -> tuple[float, ...]:

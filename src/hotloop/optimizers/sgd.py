@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import kernel, kernel_exact
+from hotloop.engine.single import single_step
 from hotloop.errors import InvalidValueError
 from hotloop.optimizers.base import Optimizer
 from hotloop.schedules import ScheduleFunction
@@ -67,14 +68,13 @@ class SGD(Optimizer):
         """One vector, v, if there is momentum."""
         return 1 if self.momentum else 0
 
-    @property
-    def is_plain(self) -> bool:  # type: ignore[override]
-        """Without momentum."""
-        return not self.momentum
-
     def kernel(self) -> Any:
         """That of its family."""
         return sgd_step
+
+    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
+        """Without momentum, a step in place, for any layer."""
+        return None if self.momentum else single_step, None
 
     def hyper(self) -> tuple[float, ...]:
         """(ρ, whether Nesterov's)."""
