@@ -181,8 +181,8 @@ WRONG = {
     "decay ": (lambda: hl.EMA("a"), TypeError),
     "epochs, steps": (lambda: hl.SWA(), ValueError),
     "epochs, steps ": (lambda: hl.SWA(epochs=1, steps=1), ValueError),
-    "epochs or steps": (lambda: hl.SWA(epochs=-1), ValueError),
-    "epochs or steps ": (lambda: hl.SWA(steps=1.5), TypeError),
+    "epochs": (lambda: hl.SWA(epochs=-1), ValueError),
+    "steps": (lambda: hl.SWA(steps=1.5), TypeError),
     "every": (lambda: hl.SWA(steps=1, every=0), ValueError),
     "every ": (lambda: hl.SWA(steps=1, every=2**53), ValueError),
     "average": (lambda: trainer_of(0.9), TypeError),
@@ -200,3 +200,12 @@ def test_wrong_arguments_are_named(name, wrong):
 @each_average
 def test_repr_rebuilds_each(average):
     assert eval(repr(average), vars(hl)) == average
+
+
+def test_numbers_of_any_kind_are_counted_as_whole_ones():
+    """np.int8(20) times 10 steps an epoch would be −56."""
+    steps = np.arange(300)
+    for options in ({"epochs": 20}, {"steps": 120, "every": 3}):
+        small = hl.SWA(**{name: np.int8(value) for name, value in options.items()})
+        assert small == hl.SWA(**options)
+        np.testing.assert_array_equal(small.rates(steps, 10), hl.SWA(**options).rates(steps, 10))

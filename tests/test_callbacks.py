@@ -106,6 +106,9 @@ RUNS = {  # values of the monitored column, patience, min_delta → best epoch, 
     "accuracy, too little": ("accuracy", [0.1, 0.15, 0.18, 0.9], 2, 0.1, 1, 3),
     "NaN is no improvement": ("loss", [3, math.nan, math.nan, 2], 2, 0.0, 1, 3),
     "anything is better than NaN": ("loss", [math.nan, 4, 5, 6], 2, 0.0, 2, 4),
+    "never a number": ("loss", [math.nan] * 5, 2, 0.0, 1, 3),
+    "a metric's accuracy": ("my_accuracy", [0.1, 0.5, 0.4, 0.3, 0.9], 2, 0.0, 2, 4),
+    "inaccuracy goes down": ("inaccuracy", [5, 4, 3, 2], 2, 0.0, 4, 4),
 }
 
 
@@ -117,10 +120,13 @@ def test_early_stopping_waits_for_an_improvement(column, numbers, patience, delt
         def on_epoch_end(self, trainer, epoch, logs):
             super().on_epoch_end(trainer, epoch, {column: numbers[epoch - 1]})
 
+        def check_fit(self, trainer):
+            """Whatever the column."""
+
     early, recorder, trainer = Told(column, patience, min_delta=delta), Recorder(), trainer_of()
     history = trainer.fit(X, Y, epochs=len(numbers), callbacks=[recorder, early])
     assert (early.best_epoch, history.epochs) == (best, last)
-    assert early.best == numbers[best - 1]
+    np.testing.assert_equal(early.best, numbers[best - 1])
     assert history.stopped_by == ("epochs" if best == last else "early_stopping")
     np.testing.assert_array_equal(trainer.model.theta, recorder.thetas[best - 1])
 
@@ -236,6 +242,12 @@ def test_metrics_are_columns(n_threads):
     assert "val_r2" not in other.history
 
 
+@pytest.mark.parametrize("value", [None, "0.5 or so", np.ones(2)], ids=str)
+def test_a_metric_returns_a_number(value):
+    with refuses(TypeError, "metrics"):
+        regression().fit(*REGRESSION, epochs=1, validation_data=CURVE, metrics={"mine": lambda y, o: value})
+
+
 @pytest.mark.parametrize("given", ["r2", ["r2"], ("r2",), {"r2": r2}])
 def test_metrics_are_named_or_given(given):
     assert "val_r2" in regression().fit(*REGRESSION, epochs=1, validation_data=CURVE, metrics=given)
@@ -313,7 +325,7 @@ PLATEAUS = {  # numbers, options → lr_factor after each epoch
     "upwards": ([1, 2, 3, 3, 2], {"patience": 1, "mode": "max"}, [1, 1, 1, 0.5, 0.25]),
     "down to min_lr": ([5] * 5, {"patience": 1, "min_lr": 0.015}, [1, 0.5, 0.25, 0.15, 0.15]),
     "below min_lr": ([5] * 3, {"patience": 1, "min_lr": 0.2}, [1, 1, 1]),
-    "NaN": ([math.nan] * 3, {"patience": 1}, [1, 1, 1]),
+    "NaN is no improvement": ([math.nan] * 3, {"patience": 1}, [1, 0.5, 0.25]),
     "NaN after a number": ([5, math.nan, math.nan, 4], {"patience": 2}, [1, 1, 0.5, 0.5]),
 }
 

@@ -80,6 +80,34 @@ def test_between_epochs_the_model_holds_the_average(optimizer):
     assert found["loss"] < trainer.history["loss"][0]
 
 
+@FACE
+@each_optimizer
+def test_between_blocks_too(optimizer, monkeypatch, tmp_path):
+    """A trainer that is saved, or whose weights are written, in the middle of an epoch goes on from there."""
+    monkeypatch.setattr("hotloop.session.BLOCK_SECONDS", 1e-12)  # one step a block
+    plain, looked, written = (trainer_of(optimizer) for _ in range(3))
+    loaded = []
+
+    class Look(hl.Callback):
+        def on_block_end(self, trainer):
+            assert np.array_equal(trainer.model.theta, average(trainer))
+            if trainer.step == 5:
+                trainer.save(tmp_path / "trainer")
+                loaded.append((hl.Trainer.load(tmp_path / "trainer"), trainer.evaluate(X, Y)))
+
+    class Write(hl.Callback):
+        def on_block_end(self, trainer):
+            trainer.model.theta[:] = 0
+
+    plain.fit(X, Y, epochs=2)
+    looked.fit(X, Y, epochs=2, callbacks=Look())
+    assert_same(looked, plain)
+    (other, found), *_ = loaded
+    assert other.evaluate(X, Y) == found
+    written.fit(X, Y, epochs=1, callbacks=Write())
+    np.testing.assert_array_equal(written.model.theta, 0)
+
+
 @pytest.mark.kernels
 @each_dtype
 @each_optimizer

@@ -165,6 +165,14 @@ def test_theta_cannot_be_replaced():
     assert model.theta is before
 
 
+def test_theta_can_be_written_in_place():
+    model = net(2, 1)
+    before, kernel = model.theta.copy(), next(iter(model.parameters().values()))
+    model.theta *= 2
+    np.testing.assert_array_equal(model.theta, 2 * before)
+    np.testing.assert_array_equal(kernel.ravel(), 2 * before[: kernel.size])
+
+
 @each_model
 @pytest.mark.parametrize("rows", [1, 2, 31, 600])
 def test_predict_is_the_forward_pass(model, rows):

@@ -35,6 +35,7 @@ from hotloop.data.staging import WIDE
 from hotloop.engine.fetch import STRIP
 from hotloop.errors import DivergenceError
 from hotloop.losses import LOSSES
+from hotloop.trainer import SETTLED
 
 MEGABYTE = 1 << 20
 DATA = {"softmax_cross_entropy": classes(203), "mse": values(203, outputs=3)}
@@ -211,6 +212,103 @@ def test_each_epoch_is_validated_with_its_own_weights(rows, a_block, n_threads, 
     assert list(history["val_loss"]) == [each["loss"] for each in found]
     assert list(history["val_accuracy"]) == [each["accuracy"] for each in found]
     assert len({each["loss"] for each in found}) == 4
+
+
+@pytest.mark.parametrize("rows", [1, 40, 600])
+def test_validation_follows_data_that_change(rows):
+    """As training does: nobody has said that they stay as they were."""
+    X, y = classes(rows)
+    trainer = trainer_of()
+
+    class Change(hl.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            assert logs["val_loss"] == trainer.evaluate(X, y)["loss"]
+            X[:] *= -1
+
+    losses = trainer.fit(*classes(60), epochs=3, validation_data=(X, y), callbacks=Change())["val_loss"]
+    assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize("name", SETTLED)
+def test_what_steps_are_made_of_stays(name):
+    trainer = trainer_of()
+    before = getattr(trainer, name)
+    with refuses(TypeError, name):
+        setattr(trainer, name, before)
+    assert getattr(trainer, name) is before
+    assert copy.deepcopy(trainer).seed == trainer.seed
+
+
+def test_numbers_of_the_next_fit_are_checked():
+    trainer = trainer_of()
+    for name, value, error in (
+        ("batch_size", 0, ValueError),
+        ("batch_size", "8", TypeError),
+        ("n_threads", 0, ValueError),
+        ("optimizer", 0.1, TypeError),
+        ("optimizer", hl.SGD(0.1), ValueError),
+        ("optimizer", hl.Adam(amsgrad=True), ValueError),
+    ):
+        before = getattr(trainer, name)
+        with refuses(error, name):
+            setattr(trainer, name, value)
+        assert getattr(trainer, name) is before
+    trainer.batch_size, trainer.n_threads = None, 2
+    assert (trainer.batch_size, trainer.n_threads) == (None, 2)
+
+
+def test_another_optimizer_of_the_same_kind():
+    """All of it counts, and in the middle of a fit, too."""
+    X, y = DATA["softmax_cross_entropy"]
+    first, then = hl.SGD(0.1, momentum=0.5), hl.SGD(hl.Cosine(0.2, epochs=6), momentum=0.9, nesterov=True)
+
+    class Change(hl.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            if epoch == 2:
+                trainer.optimizer = then
+
+    between, within = trainer_of(optimizer=first), trainer_of(optimizer=first)
+    between.fit(X, y, epochs=2)
+    between.optimizer = then
+    between.fit(X, y, epochs=2)
+    within.fit(X, y, epochs=4, callbacks=Change())
+    np.testing.assert_array_equal(within.model.theta, between.model.theta)
+    assert within.history["lr"] == between.history["lr"]
+    unchanged = trainer_of(optimizer=first)
+    unchanged.fit(X, y, epochs=2)
+    unchanged.optimizer = hl.SGD(hl.Cosine(0.2, epochs=6), momentum=0.5)
+    unchanged.fit(X, y, epochs=2)
+    assert np.any(unchanged.model.theta != between.model.theta)
+
+
+def test_the_reason_to_stop_is_text():
+    trainer = trainer_of()
+    for reason, error in ((None, TypeError), (3, TypeError), ("", ValueError)):
+        with refuses(error, "reason"):
+            trainer.stop(reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "name"),
+    [
+        ({"metrics": "r2"}, ValueError, "metrics"),
+        ({"callbacks": hl.EarlyStopping("val_los")}, ValueError, "monitor"),
+        ({"callbacks": hl.ReduceOnPlateau("val_los")}, ValueError, "monitor"),
+    ],
+    ids=["r2 of classes", "stop", "plateau"],
+)
+def test_a_refused_fit_has_changed_nothing(options, error, name):
+    X, y = DATA["softmax_cross_entropy"]
+    model = hl.Sequential([hl.Standardize(), hl.Dense(3)], input_dim=X.shape[1])
+    trainer = hl.Trainer(model, loss="softmax_cross_entropy")
+    before = model.theta.copy(), model.running.copy()
+    with refuses(error, name):
+        trainer.fit(X * 100, y, epochs=2, validation_data=(X, y), **options)
+    np.testing.assert_array_equal(model.theta, before[0])
+    np.testing.assert_array_equal(model.running, before[1])
+    assert (trainer.step, trainer.epoch) == (0, 0)
+    trainer.fit(X, y, epochs=1)
+    np.testing.assert_allclose(next(iter(model.buffers().values())), X.mean(axis=0), atol=1e-6)
 
 
 @each_loss

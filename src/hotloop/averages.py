@@ -104,10 +104,11 @@ class SWA(Average):
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise InvalidValueError("epochs, steps: give exactly one of them, for example hl.SWA(epochs=5)")
-        check_integer(
-            self.epochs if self.steps is None else self.steps, "epochs or steps", low=0, below=COUNTABLE
-        )
-        check_integer(self.every, "every", low=1, below=COUNTABLE)
+        given = "epochs" if self.steps is None else "steps"
+        start = check_integer(getattr(self, given), given, low=0, below=COUNTABLE)
+        every = check_integer(self.every, "every", low=1, below=COUNTABLE)
+        object.__setattr__(self, given, start)
+        object.__setattr__(self, "every", every)
 
     def rates(self, steps: NDArray[np.int64], steps_per_epoch: int) -> NDArray[np.float64]:
         """1, ½, ⅓, … at the times when θ is taken, else 0."""

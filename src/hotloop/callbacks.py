@@ -25,7 +25,7 @@ __all__ = [
 
 
 UPWARDS = ("accuracy", "r2")
-"""Endings of columns that improve upwards."""
+"""Columns that improve upwards, with or without something before an underscore."""
 
 
 class Callback:
@@ -50,6 +50,9 @@ class Callback:
         the weights nor stops so soon may say more; it is asked before each block.
         """
         return 1
+
+    def check_fit(self, trainer: "Trainer") -> None:
+        """Before a fit changes anything: raise if what you need is missing, as a column may be."""
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
         """Before the first epoch of a fit."""
@@ -85,14 +88,16 @@ class _Monitor(Callback):
     def _forget(self) -> None:
         self.best, self.best_epoch = math.nan, 0
 
-    def _check_column(self, trainer: "Trainer") -> None:
+    def check_fit(self, trainer: "Trainer") -> None:
+        """There must be such a column."""
         check_choice(self.monitor, "monitor", trainer.columns)
 
     def _improves(self, value: float, epoch: int) -> bool:
         """Whether `value` is better than the best so far, which it then becomes."""
-        upwards = self.mode == "max" or (self.mode == "auto" and self.monitor.endswith(UPWARDS))
+        upwards = self.mode == "max" or (self.mode == "auto" and self.monitor.split("_")[-1] in UPWARDS)
         gain = value - self.best if upwards else self.best - value
-        if self.best_epoch == 0 or gain > self.min_delta or math.isnan(self.best):
+        first = math.isnan(self.best) and not math.isnan(value)
+        if self.best_epoch == 0 or gain > self.min_delta or first:
             self.best, self.best_epoch = value, epoch
             return True
         return False
@@ -155,7 +160,6 @@ class EarlyStopping(_Monitor):
         """Forget an earlier fit."""
         self._forget()
         self._best_weights = None
-        self._check_column(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", epoch: int, logs: Mapping[str, float]) -> None:
         """Keep the weights if the value improved, stop if it has not for too long."""
@@ -236,7 +240,6 @@ class ReduceOnPlateau(_Monitor):
     def on_fit_begin(self, trainer: "Trainer") -> None:
         """Forget an earlier fit, but not how far the rate was taken down."""
         self._forget()
-        self._check_column(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", epoch: int, logs: Mapping[str, float]) -> None:
         """Count epochs without improvement."""

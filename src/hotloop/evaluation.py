@@ -22,8 +22,8 @@ __all__ = ["Evaluation"]
 class Evaluation:
     """What an evaluation needs beside the weights: it is made once, and serves each epoch.
 
-    (On small data, to make it took several times as long as to use it.) Data that fill one block are staged
-    once, too.
+    (On small data, to make it took several times as long as to use it.) The data are staged anew each time,
+    as those of training are: whoever changes them in between is followed.
     """
 
     def __init__(self, model: Sequential, loss: Loss, samples: Samples, team: Team):
@@ -36,7 +36,6 @@ class Evaluation:
         self._rows = min(n, BATCH * batches_a_block(model, samples, BATCH, FORWARD_FLOPS))
         self._block = samples.empty_block(self._rows, model.dtype)
         self._total_weight = samples.total_weight
-        self._all: Block | None = None
 
     def totals(self, interrupt: InterruptFlag | None = None) -> tuple[float, float, float]:
         """Σ weight · loss, Σ weight · hit and Σ weight: of a part of the data, if it was interrupted.
@@ -59,12 +58,7 @@ class Evaluation:
 
     def _part(self, first: int, last: int) -> Block:
         """Rows first:last, staged."""
-        if self._all is not None:
-            return self._all
-        part = self.samples.fill(self._block, slice(first, last))
-        if last - first == len(self.samples):
-            self._all = part
-        return part
+        return self.samples.fill(self._block, slice(first, last))
 
     def _add(self, part: Block, sums: NDArray[np.float64], team: Team) -> None:
         theta, mode = self._model.theta, PREDICTION

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["Metric", "check_metrics", "r2"]
+__all__ = ["Metric", "check_metrics", "check_targets", "measure", "r2"]
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]
 
@@ -18,13 +18,7 @@ def r2(y: NDArray[Any], outputs: NDArray[Any]) -> float:
 
     As scikit-learn's ``r2_score``; NaN where the targets are all alike.
     """
-    y = np.asarray(y, np.float64)
-    if y.size != outputs.size:
-        raise InvalidValueError(
-            f"metrics: 'r2' is of values, one for each of the {outputs.shape[1]} outputs; "
-            f"y has shape {y.shape}"
-        )
-    y = y.reshape(outputs.shape)
+    y = np.asarray(y, np.float64).reshape(outputs.shape)
     residual = np.square(y - outputs).sum(axis=0)
     spread = np.square(y - y.mean(axis=0)).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -63,3 +57,25 @@ def check_metrics(metrics: Any) -> dict[str, Metric]:
         if name in TAKEN:
             raise InvalidValueError(f"metrics: the column 'val_{name}' is there already; choose another name")
     return dict(pairs)
+
+
+def check_targets(metrics: Mapping[str, Metric], y: NDArray[Any], n_outputs: int) -> None:
+    """That `y`, as the user gave it, has what our own of the metrics are made for."""
+    if r2 in metrics.values() and y.size != len(y) * n_outputs:
+        raise InvalidValueError(
+            f"metrics: 'r2' is of values, one for each of the {n_outputs} outputs; y has shape {y.shape}"
+        )
+
+
+def measure(metrics: Mapping[str, Metric], y: NDArray[Any], outputs: NDArray[Any]) -> dict[str, float]:
+    """The value of each metric."""
+    found = {}
+    for name, metric in metrics.items():
+        value = metric(y, outputs)
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise InvalidTypeError(
+                f"metrics: {name!r} must return a number, it returned {value!r}"
+            ) from error
+    return found

@@ -117,6 +117,8 @@ class Sequential:
     @theta.setter
     def theta(self, values: Any) -> None:
         """Refuse: a new array would leave the parameters' views behind."""
+        if values is self._theta:  # model.theta *= 2 has written into it already
+            return
         raise InvalidTypeError("theta: is the model's own memory; write into it with model.theta[:] = values")
 
     @property

@@ -1,6 +1,7 @@
 """`Stepper`: θ, the optimizer's state, and blocks of steps that stay finite."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,12 @@ from hotloop.engine.relay import link_relay
 from hotloop.engine.single import link_single
 from hotloop.engine.table import PRODUCT, Mode, Net, mask_seed
 from hotloop.engine.team import Team
+from hotloop.errors import InvalidValueError
 from hotloop.losses import Custom, Loss, criterion_of
 from hotloop.optimizers import Optimizer
 from hotloop.penalties import Nuclear, Penalty
 from hotloop.planning import Plan, Plans
+from hotloop.schedules import resolve
 from hotloop.sequential import Sequential
 
 __all__ = ["Recipe", "Stepper"]
@@ -176,6 +179,36 @@ class Stepper:
             yield
         finally:
             self.optimizer.to_evaluation(theta, self.state, self.steps_done)
+
+    @contextlib.contextmanager
+    def as_evaluated(self) -> Iterator[None]:
+        """Inside of `training`, between two blocks: meanwhile θ is what predicts."""
+        theta = self._model.theta
+        self.optimizer.to_evaluation(theta, self.state, self.steps_done)
+        try:
+            yield
+        finally:
+            self.optimizer.to_training(theta, self.state, self.steps_done)
+
+    def change_optimizer(self, optimizer: Optimizer) -> None:
+        """Go on with other numbers of the same optimizer, from the next block of steps on."""
+        now = self._recipe.optimizer
+        if type(optimizer) is not type(now) or optimizer.slots != now.slots:
+            raise InvalidValueError(
+                f"optimizer: what this trainer's steps remember is that of {now!r}, which {optimizer!r} does "
+                "not go on from; make a new hl.Trainer with the same model"
+            )
+        self._recipe = dataclasses.replace(self._recipe, optimizer=optimizer)
+        self._hyper = np.array(optimizer.hyper(), np.float64)
+        self.resolve_rate()
+
+    def resolve_rate(self) -> None:
+        """Turn lengths in epochs into steps, of those that an epoch has now."""
+        optimizer = self._recipe.optimizer
+        rate = resolve(optimizer.lr, self.steps_per_epoch)
+        # Unless the rate is in epochs the optimizer stays the very same: it may keep what it has computed.
+        changed = rate is not optimizer.lr
+        self.optimizer = dataclasses.replace(optimizer, lr=rate) if changed else optimizer
 
     def train(
         self, net: Net, block: Block, n_steps: int, batch_size: int, team: Team

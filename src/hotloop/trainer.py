@@ -6,7 +6,6 @@ minibatch). Short epochs share a block: `_train_epochs`.
 """
 
 import copy
-import dataclasses
 import functools
 import os
 import time
@@ -42,16 +41,19 @@ from hotloop.evaluation import Evaluation
 from hotloop.history import History
 from hotloop.interrupt import InterruptFlag
 from hotloop.losses import Custom, Loss, check_loss
-from hotloop.metrics import Metric, check_metrics
+from hotloop.metrics import Metric, check_metrics, check_targets, measure
 from hotloop.optimizers import Adam, Optimizer, ScheduleFree
 from hotloop.penalties import HAS_LIMIT, NUCLEAR, PROXIMAL, Penalty, check_penalty
 from hotloop.progress import Progress
-from hotloop.schedules import Schedule, resolve
+from hotloop.schedules import Schedule
 from hotloop.sequential import Sequential
 from hotloop.session import Session, Threads, threads_for
 from hotloop.stepper import Recipe, Stepper
 
 __all__ = ["Trainer"]
+
+SETTLED = ("model", "loss", "penalty", "seed", "clip_norm", "clip_value", "average")
+"""Attributes of a trainer that cannot be changed."""
 
 
 class Trainer:
@@ -94,6 +96,9 @@ class Trainer:
         Epochs done so far.
     lr_factor : float
         Multiplies the learning rate from the next block of steps on; 1 at first.
+    optimizer : Optimizer
+        Another of the same kind may be assigned, as by ``dataclasses.replace(trainer.optimizer, lr=1e-4)``.
+        So may `batch_size` and `n_threads`; what else the steps are made of stays as it is.
 
     Raises
     ------
@@ -128,15 +133,13 @@ class Trainer:
         if not isinstance(model, Sequential):
             raise InvalidTypeError(f"model: expected a hotloop.Sequential, got {model!r}")
         optimizer = Adam() if optimizer is None else optimizer
-        if not isinstance(optimizer, Optimizer):
-            raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {optimizer!r}")
         self.model = model
         self.loss = check_loss(loss, model.output_dim, model.output_activation)
         self.optimizer = optimizer
         self.penalty = check_penalty(penalty, "penalty")
-        self.batch_size = None if batch_size is None else check_integer(batch_size, "batch_size", low=1)
+        self.batch_size: int | None = batch_size
         self.seed = check_integer(seed, "seed", low=0)
-        self.n_threads = check_threads(n_threads)
+        self.n_threads: int = check_threads(n_threads)
         self.clip_norm = _check_clip(clip_norm, "clip_norm")
         self.clip_value = _check_clip(clip_value, "clip_value")
         if self.clip_norm is not None and self.clip_value is not None:
@@ -155,6 +158,24 @@ class Trainer:
         self._threads: Threads | None = None
         self._stop_reason: str | None = None
         self._stop_now = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, checked; what the steps of this trainer are made of stays as it is."""
+        if name in SETTLED and name in self.__dict__:
+            raise InvalidTypeError(
+                f"{name}: this trainer's steps, and what they remember, are made of it; for another, make a "
+                "new hl.Trainer"
+            )
+        if name == "batch_size" and value is not None:
+            value = check_integer(value, "batch_size", low=1)
+        elif name == "n_threads":
+            value = check_threads(value)
+        elif name == "optimizer":
+            if not isinstance(value, Optimizer):
+                raise InvalidTypeError(f"optimizer: expected one such as hl.Adam(1e-3), got {value!r}")
+            if name in self.__dict__:
+                self.stepper.change_optimizer(value)
+        super().__setattr__(name, value)
 
     def _check_schedule_free(self) -> None:
         """Averages within the optimizer, and what else would change θ after its step."""
@@ -246,6 +267,12 @@ class Trainer:
             "data_loss". "lr" is the rate of the last step, and "gradient_norm", where it is clipped or
             watched, the mean over the steps.
 
+        Notes
+        -----
+        A later fit goes on: optimizer, average, step and epoch. Lengths that were given in epochs, as in
+        ``hl.Cosine(0.1, epochs=10)``, are counted in the steps that an epoch of the running fit has: with
+        other numbers of rows they begin and end elsewhere.
+
         Raises
         ------
         InvalidValueError, InvalidTypeError
@@ -268,6 +295,8 @@ class Trainer:
         watched = check_metrics(metrics)
         if watched and held_out is None:
             raise InvalidValueError("metrics: are of the validation data; pass validation_data=(X, y)")
+        if held_out is not None:
+            check_targets(watched, held_out.given_targets, self.model.output_dim)
         self.model.check_trainable()
         batch_size = min(self.batch_size or len(samples), len(samples))
         if self.model.has_batch_norm and batch_size < 2:
@@ -279,6 +308,10 @@ class Trainer:
             raise InvalidValueError("model.theta: has NaN or infinite weights; set it to finite ones first")
         self._prepare(samples, batch_size, callbacks)
         self.columns = self._names_of_columns(held_out is not None, watched)
+        for callback in callbacks:
+            callback.check_fit(self)
+        if self.model.needs_standardizing:
+            self.model.standardize(samples.features)
 
         with Team(self.n_threads) as team:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
@@ -317,14 +350,9 @@ class Trainer:
 
     def _prepare(self, samples: Samples, batch_size: int, callbacks: tuple[Callback, ...]) -> None:
         """What a fit settles before its first step."""
-        if self.model.needs_standardizing:
-            self.model.standardize(samples.features)
         stepper = self.stepper
         stepper.steps_per_epoch = -(-len(samples) // batch_size)
-        rate = resolve(self.optimizer.lr, stepper.steps_per_epoch)
-        # Unless the rate is in epochs the optimizer stays the very same: it may keep what it has computed.
-        changed = rate is not self.optimizer.lr
-        stepper.optimizer = dataclasses.replace(self.optimizer, lr=rate) if changed else self.optimizer
+        stepper.resolve_rate()
         # Whether the loss has a part that is not of the data.
         self._is_penalised = any(p.code not in HAS_LIMIT for *_, p in self.model.penalties(self.penalty))
         stepper.reports_norm = self.clip_norm is not None or any(c.needs_gradient_norm for c in callbacks)
@@ -343,6 +371,10 @@ class Trainer:
         With ``now=True`` after the running block of steps, about a tenth of a second, up to half a
         second where there are millions of weights: the epoch then has no entry in the history.
         """
+        if not isinstance(reason, str):
+            raise InvalidTypeError(f"reason: expected some text, got {reason!r}")
+        if not reason:
+            raise InvalidValueError("reason: say why, it becomes history.stopped_by; it is empty")
         self._stop_reason = reason
         self._stop_now = self._stop_now or now
 
@@ -380,10 +412,10 @@ class Trainer:
             If the trainer has no `average`, or it has taken no weights yet.
         """
         average = self.stepper.average
+        if self.average is None:
+            raise InvalidValueError("average: pass one, such as hl.EMA() or hl.SWA(epochs=...), to Trainer")
         if not average.any():
-            raise InvalidValueError(
-                "average: there is none yet; pass average=hl.EMA() or hl.SWA(epochs=...) to Trainer, and fit"
-            )
+            raise InvalidValueError(f"average: {self.average!r} has taken no weights yet; fit, or fit longer")
         model = copy.deepcopy(self.model)
         model.theta[:] = average
         return model
@@ -478,8 +510,7 @@ class Trainer:
         with self.stepper.training():
             if n_epochs > 1:
                 logs_of_epochs, error = self._train_epochs(session, n_epochs, shuffle)
-                for callback in callbacks:
-                    callback.on_block_end(self)
+                self._end_block(callbacks)
             else:
                 logs_of_epochs, error = self._train_epoch(session, shuffle, callbacks, interrupt)
         for logs in logs_of_epochs:
@@ -526,8 +557,7 @@ class Trainer:
             totals, steps = _add_up(sums, totals), steps + n_steps
             session.bar.advance(last - first, self._means(totals.tolist()))
             first = last
-            for callback in callbacks:
-                callback.on_block_end(self)
+            self._end_block(callbacks)
             if (interrupt.raised or self._stop_now) and first < n:
                 return [], None
         return [self._numbers(totals.tolist(), self.stepper.last_rates[-1], steps)], None
@@ -548,6 +578,14 @@ class Trainer:
         for numbers in logs:
             session.bar.advance(n, numbers)
         return logs, None if failed is None else self._divergence(*divmod(failed, steps))
+
+    def _end_block(self, callbacks: tuple[Callback, ...]) -> None:
+        """Call the callbacks' `on_block_end`: they see the weights that predict."""
+        if not callbacks:
+            return
+        with self.stepper.as_evaluated():
+            for callback in callbacks:
+                callback.on_block_end(self)
 
     def _order(self, n: int, epoch: int) -> NDArray[np.int64]:
         """The order of the rows in epoch 0, 1, …: it follows (seed, epoch), so a resumed run repeats it."""
@@ -594,7 +632,7 @@ class Trainer:
         if not metrics:
             return {}
         outputs = self.model.predict(samples.features, n_threads=self.n_threads)
-        return {name: float(metric(samples.given_targets, outputs)) for name, metric in metrics.items()}
+        return measure(metrics, samples.given_targets, outputs)
 
     def _means(self, totals: Sequence[float]) -> dict[str, float]:
         loss, hits, weight = totals[LOSS_SUM], totals[HIT_SUM], totals[WEIGHT_SUM]
