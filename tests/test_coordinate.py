@@ -332,6 +332,8 @@ def test_a_warm_start_is_at_the_goal(options):
     assert model.fit(X, y).n_iter_ == 0
     np.testing.assert_array_equal(model.coef_, first)
     assert model.fit(X[:, :5], y).coef_.shape == (5,), "other data start anew"
+    several = model.fit(X[:, :4], y).fit(X[:, :2], np.column_stack((y, -y)))
+    np.testing.assert_allclose(several.coef_, clone(model).fit(X[:, :2], np.column_stack((y, -y))).coef_)
 
 
 def test_random_orders_follow_from_the_seed():

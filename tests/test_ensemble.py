@@ -1,6 +1,7 @@
 """Ensembles of seeds: what members are, that their mean is taken, and scikit-learn's conventions."""
 
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.ensemble import BaggingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -93,6 +96,27 @@ def test_several_labels():
     model = hl.SeedEnsembleClassifier(one, 2, random_state=0).fit(scale(X), Y)
     np.testing.assert_array_equal(model.predict(scale(X)), model.predict_proba(scale(X)) > 0.5)
     assert model.score(scale(X), Y) > 0.7
+
+
+@pytest.mark.parametrize("loss", ["hinge", "mse"])
+def test_members_whose_loss_gives_no_probabilities_vote(loss):
+    """Which is known once they are trained."""
+    X, y = load_iris(return_X_y=True)
+    member = hl.MLPClassifier((8,), loss=loss, max_iter=20)
+    model = hl.SeedEnsembleClassifier(make_pipeline(StandardScaler(), member), 3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    votes = np.stack([each.predict(X) for each in model.estimators_])
+    most = [np.bincount(column, minlength=3).argmax() for column in votes.T]
+    np.testing.assert_array_equal(model.predict(X), most)
+    assert not hasattr(model, "predict_proba")
+
+
+def test_members_without_probabilities_vote_on_each_label():
+    X, Y = make_multilabel_classification(100, n_classes=3, random_state=0)
+    model = hl.SeedEnsembleClassifier(RidgeClassifier(), 3, random_state=0).fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), RidgeClassifier().fit(X, Y).predict(X))
 
 
 def test_members_without_probabilities_vote():

@@ -401,6 +401,23 @@ def test_partial_fits_are_one_training():
     np.testing.assert_array_equal(alone.coef_, together.coef_)
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["one target", "several"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_partial_fit_goes_on_from_another_solver(several, fit_intercept):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 5))
+    Y = X @ rng.standard_normal((5, 2)) + [[3.0, -2.0]]
+    Y = Y if several else Y[:, 0]
+    model = hl.Ridge(1e-3, fit_intercept=fit_intercept).fit(X, Y)
+    coef, intercept = model.coef_.copy(), np.copy(model.intercept_)
+    model.set_params(solver="sgd", optimizer=hl.SGD(0.0)).partial_fit(X[:50], Y[:50])
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-12)
+    np.testing.assert_allclose(model.intercept_, intercept, rtol=1e-12)
+    other = hl.Ridge().fit(X, Y).set_params(solver="sgd")
+    with refuses(ValueError, "y"):
+        other.partial_fit(X, np.column_stack((Y, Y, Y)))
+
+
 def test_partial_fit_goes_on_with_other_rows():
     X, Y = scaled_regression(4000)
     model = hl.LinearRegression(solver="sgd", optimizer=hl.Adam(0.02), batch_size=16, random_state=0)

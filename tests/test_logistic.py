@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import linear_model
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -425,6 +426,18 @@ def test_sparse_is_dense(solver, l1_ratio, n_classes, fit_intercept, kind):
     np.testing.assert_array_equal(model.coef_ == 0, dense.coef_ == 0)
     small = clone(model).fit(kind(X.astype(np.float32)), y, weights)
     assert small.coef_.dtype == np.float32
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_partial_fit_goes_on_from_another_solver(labels):
+    X, y = load_iris(return_X_y=True)
+    X, y = X[y < labels], y[y < labels]
+    model = hl.LogisticRegression(max_iter=1000).fit(X, y)
+    coef, intercept = model.coef_.copy(), model.intercept_.copy()
+    model.set_params(solver="sgd", optimizer=hl.SGD(0.0)).partial_fit(X[:60], y[:60])
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-6)
+    np.testing.assert_allclose(model.intercept_, intercept, rtol=1e-6)
+    assert list(model.classes_) == list(range(labels))
 
 
 @each_n_classes

@@ -88,6 +88,13 @@ class MinibatchRegression:
             warnings.warn(trouble, ConvergenceWarning, stacklevel=4)
         return self._trainer.epoch - before
 
+    def start_from(self, W: Array, b: Array) -> None:
+        """Begin with coefficients of another solver: what `coefficients` would return."""
+        found = list(self._trainer.model.parameters().values())
+        found[0][:] = W / self._scales
+        if len(found) > 1:
+            found[1][:] = (b - self._means) / self._scales
+
     def coefficients(self) -> tuple[Array, Array]:
         """W (p, k) and b (k,), in the units of the targets."""
         found, dtype = list(self._trainer.model.parameters().values()), self._trainer.model.dtype

@@ -182,9 +182,10 @@ class ElasticNet(LinearRegressor):
         check_choice(self.solver, "solver", ("coordinate", "proximal"))
 
     def _starts(self, n_features: int, Y: Array) -> Array:
-        if self.warm_start and hasattr(self, "coef_") and self.coef_.size == n_features * Y.shape[1]:
-            return np.atleast_2d(self.coef_).astype(Y.dtype)
-        return np.zeros((Y.shape[1], n_features), Y.dtype)
+        start = np.zeros((Y.shape[1], n_features), Y.dtype)
+        if self.warm_start and hasattr(self, "coef_") and np.atleast_2d(self.coef_).shape == start.shape:
+            start[:] = self.coef_
+        return start
 
     def _solve(self, problem: Problem, start: Array, total: float, gram: Array | None) -> Found:
         if self.solver == "proximal":

@@ -31,8 +31,8 @@ Array = NDArray[Any]
 
 
 def _has_probabilities(ensemble: Any) -> bool:
-    """Whether `predict_proba` is there."""
-    return hasattr(ensemble._member(), "predict_proba")
+    """Whether `predict_proba` is there: with some losses that is known of trained members alone."""
+    return hasattr(getattr(ensemble, "estimators_", [ensemble._member()])[0], "predict_proba")
 
 
 class SeedEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
@@ -240,8 +240,11 @@ class SeedEnsembleClassifier(ClassifierMixin, SeedEnsemble):
         ndarray (n,) or (n, n_labels)
             Of several labels a sample, 1 for those above a half. Raises as `predict_proba` does.
         """
+        check_is_fitted(self)
         if _has_probabilities(self):
             shares = self.predict_proba(X)
+        elif self._kind.startswith("multilabel"):
+            shares = self._predictions(X, "predict").mean(axis=0)
         else:
             shares = (self._predictions(X, "predict")[..., None] == self.classes_).mean(axis=0)
         if self._kind.startswith("multilabel"):

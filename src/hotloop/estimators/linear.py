@@ -84,7 +84,8 @@ class _SquaredError(LinearRegressor, ABC):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train on some rows once, in minibatches, going on from where an earlier call ended.
 
-        Only with ``solver="sgd"``. The optimizer keeps its state from call to call.
+        Only with ``solver="sgd"``; the earlier call may have been a `fit` by another solver. The optimizer
+        keeps its state from call to call.
 
         Parameters
         ----------
@@ -107,22 +108,26 @@ class _SquaredError(LinearRegressor, ABC):
             If the loss is not finite.
         """
         self._check_parameters()
-        anew = not hasattr(self, "_minibatches")
-        return self._fit_minibatches(X, y, sample_weight, anew=anew, epochs=1, tol=None)
+        anew, fitted = not hasattr(self, "_minibatches"), hasattr(self, "coef_")
+        return self._fit_minibatches(X, y, sample_weight, anew=anew, fitted=fitted, epochs=1, tol=None)
 
     def _fit_minibatches(
-        self, X: Any, y: Any, sample_weight: Any, *, anew: bool, epochs: int, tol: float | None
-    ) -> Any:
-        X, Y, weights, flat = self._checked(X, y, sample_weight, dtype="numeric", sparse="csr", reset=anew)
+        self, X: Any, y: Any, sample_weight: Any, *, anew: bool, epochs: int, tol: float | None,
+        fitted: bool = False,
+    ) -> Any:  # fmt: skip
+        reset = anew and not fitted
+        X, Y, weights, flat = self._checked(X, y, sample_weight, dtype="numeric", sparse="csr", reset=reset)
         if anew:
             self._minibatches = MinibatchRegression(
                 X, Y, weights, fit_intercept=self.fit_intercept, alpha=self._one_alpha(),
                 optimizer=self.optimizer, batch_size=self.batch_size,
                 seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             )  # fmt: skip
-        n_targets = self._minibatches.n_targets
+        n_targets = np.atleast_2d(self.coef_).shape[0] if fitted else self._minibatches.n_targets
         if Y.shape[1] != n_targets:
             raise InvalidValueError(f"y: has {Y.shape[1]} targets, but training began with {n_targets}")
+        if anew and fitted:  # by another solver
+            self._minibatches.start_from(np.atleast_2d(self.coef_).T, np.atleast_1d(self.intercept_))
         self.solver_ = "sgd"
         self.n_iter_ = self._minibatches.train(X, Y, weights, epochs=epochs, tol=tol)
         self._set_coefficients(*self._minibatches.coefficients(), flat)

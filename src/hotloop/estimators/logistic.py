@@ -241,7 +241,8 @@ class LogisticRegression(LinearClassifier):
     ) -> "LogisticRegression":
         """Train on some rows once, in minibatches, going on from where an earlier call ended.
 
-        Only with ``solver="sgd"``. The optimizer keeps its state from call to call.
+        Only with ``solver="sgd"``; the earlier call may have been a `fit` by another solver. The optimizer
+        keeps its state from call to call.
 
         Parameters
         ----------
@@ -265,16 +266,18 @@ class LogisticRegression(LinearClassifier):
         DivergenceError
             If the loss is not finite.
         """
-        strength, first = self._check_parameters(), not hasattr(self, "_minibatches")
+        strength, fitted = self._check_parameters(), hasattr(self, "coef_")
         if isinstance(self.class_weight, str):
             raise InvalidValueError(
                 "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
             )
-        X, y = self._check_data(X, y, reset=first)
-        self.classes_ = all_classes(y, classes, None if first else self.classes_)
+        X, y = self._check_data(X, y, reset=not fitted)
+        self.classes_ = all_classes(y, classes, self.classes_ if fitted else None)
         task, labels, weights = self._task(X, y, sample_weight, strength)
-        if first:
+        if not hasattr(self, "_minibatches"):
             self._minibatches = self._new_minibatches(task)
+            if fitted:  # by another solver
+                self._minibatches.theta = self._start(task, (self.classes_, self._theta()))
         n_iter = self._minibatches.train(task.X, labels, weights, epochs=1, tol=None)
         self.solver_ = "sgd"
         self.n_iter_ = np.array([n_iter], np.int32)
