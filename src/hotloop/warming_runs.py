@@ -62,7 +62,8 @@ def usual_runs(dtype: str) -> Iterator[Run]:
         yield f"{dtype} {name}", partial(use, layers, dtype, loss=LOSSES[name])
     for kind in (Adam, SGD):
         yield f"{dtype} {kind.__name__}", partial(use, layers, dtype, optimizer=kind())
-    yield f"{dtype} minibatches of one", partial(use, layers, dtype, optimizer=SGD(), batch_size=1)
+    for kind in (Adam, SGD):
+        yield f"{dtype} {kind.__name__}, one row at a time", partial(use_single, layers, dtype, kind())
     for given in CONVERT_FROM:
         yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
     if dtype == "float32" and has_amx():
@@ -112,6 +113,13 @@ def use_data(layers: Sequence[Layer], dtype: str, given: np.dtype[Any]) -> None:
     many = np.tile(X, FEWEST_INPUTS // X.shape[1]).astype(given)
     wide = Sequential([Dense(FEWEST_OUTPUTS), *layers], input_dim=many.shape[1], dtype=dtype)
     Trainer(wide, loss="mse", batch_size=len(X) // 2, n_threads=2).fit(many, SHARES, epochs=1)
+
+
+def use_single(layers: Sequence[Layer], dtype: str, optimizer: Optimizer) -> None:
+    """Train on one row at a time, with a first layer that is large enough to begin with the next row."""
+    many = np.tile(X, WIDE_ENOUGH // X.shape[1])
+    wide = Sequential([Dense(WIDE_ENOUGH, "relu"), *layers], input_dim=many.shape[1], dtype=dtype)
+    Trainer(wide, loss="mse", optimizer=optimizer, batch_size=1).fit(many, SHARES, epochs=1)
 
 
 def use_unit(layers: Sequence[Layer], dtype: str) -> None:
