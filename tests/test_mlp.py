@@ -353,6 +353,31 @@ def test_weights_of_classes_are_weights_of_samples():
     np.testing.assert_array_equal(ones.coefs_[0], none.coefs_[0])
 
 
+def test_weights_of_classes_hold_where_a_class_is_missing():
+    X, y = data(C)
+    some, options = y < 2, {"max_iter": 5, "random_state": 0}
+    for weight, sample_weight in (({2: 5.0}, None), ({0: 3.0, 2: 5.0}, np.where(y == 0, 3.0, 1.0)[some])):
+        model = hl.MLPClassifier((8,), class_weight=weight, **options)
+        model.partial_fit(X[some], y[some], classes=[0, 1, 2])
+        same = hl.MLPClassifier((8,), **options)
+        same.partial_fit(X[some], y[some], sample_weight, classes=[0, 1, 2])
+        np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+        model.fit(X, y, X_val=X[some], y_val=y[some])
+        assert len(model.validation_scores_) == 5
+    Y = np.column_stack([np.zeros_like(y), y == 1])  # no sample has the first label
+    model = hl.MLPClassifier((8,), class_weight=[{1: 5.0}, {1: 2.0}], **options).fit(X, Y)
+    same = hl.MLPClassifier((8,), **options).fit(X, Y, np.where(y == 1, 2.0, 1.0))
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+    for unknown in ({7: 5.0}, {0: 2.0, 7: 5.0}):
+        model = hl.MLPClassifier((8,), class_weight=unknown, **options)
+        with refuses(ValueError, "class_weight"):
+            model.fit(X, y)
+        with refuses(ValueError, "class_weight"):
+            model.partial_fit(X, y, classes=[0, 1, 2])
+    with refuses(ValueError, "class_weight"):
+        hl.MLPClassifier(class_weight={1: 5.0}).fit(X, Y)
+
+
 @pytest.mark.parametrize("name", [C, R])
 def test_one_s_own_validation_samples(name):
     X, y = data(name)
@@ -536,6 +561,42 @@ def test_what_does_not_go_together():
     with refuses(ValueError, "early_stopping"):
         hl.MLPRegressor(early_stopping=True).partial_fit(X, y)
     assert not hasattr(hl.MLPRegressor(solver="lbfgs"), "partial_fit")
+
+
+@pytest.mark.parametrize("kind", [C, "two", "several"])
+@pytest.mark.parametrize("loss", ["gaussian_nll", "poisson_nll", hl.losses.GaussianNLL()], ids=str)
+def test_a_loss_that_decides_no_class_is_refused(kind, loss):
+    X, y = data(C if kind == "several" else kind)
+    model = hl.MLPClassifier(loss=loss, max_iter=1)
+    with refuses(ValueError, "loss"):
+        model.fit(X, np.column_stack([y == 1, y == 2]) if kind == "several" else y)
+    assert not hasattr(model, "model_")
+
+
+def test_losses_on_several_labels():
+    X, y = data(C)
+    Y = np.column_stack([y == 1, y > 0]).astype(int)
+    for loss in ("hinge", "squared_hinge", "perceptron", "kl_divergence", hl.losses.SoftmaxCrossEntropy(0.1)):
+        for labels in (Y, np.eye(3, dtype=int)[y]):
+            with refuses(ValueError, "loss") as caught:
+                hl.MLPClassifier(loss=loss, max_iter=1).fit(X, labels)
+            assert "takes one label a sample" in str(caught.value)
+    for loss in ("log_loss", "sigmoid_cross_entropy", "mse", "mae", "huber", LOG_LOSS):
+        model = hl.MLPClassifier(loss=loss, max_iter=60, learning_rate_init=0.01, random_state=0).fit(X, Y)
+        assert model.score(X, Y) > 0.85
+
+
+def test_classes_of_several_labels_are_the_numbers_of_the_columns():
+    X, y = data(C)
+    Y = np.column_stack([y == 1, y == 2]).astype(int)
+    for classes in ([0, 1, 2, 3], [0], [1, 2], ["a", "b"]):
+        model = hl.MLPClassifier(max_iter=1)
+        with refuses(ValueError, "classes"):
+            model.partial_fit(X, Y, classes=classes)
+        model.partial_fit(X, Y, classes=[1, 0])
+        assert model.classes_.tolist() == [0, 1]
+    with refuses(ValueError, "y"):
+        model.partial_fit(X, np.eye(3, dtype=int)[y], classes=[0, 1])
 
 
 def test_partial_fit_checks_its_classes():

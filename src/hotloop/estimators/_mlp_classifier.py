@@ -74,7 +74,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         Largest number of times that L-BFGS evaluates the loss.
     loss : str or Loss, optional
         None is the log loss. ``"hinge"``, ``hl.losses.SoftmaxCrossEntropy(label_smoothing=0.1)``, or a
-        `Custom` one, whose targets are columns of 0 and 1 and whose outputs count as scores.
+        `Custom` one, whose targets are columns of 0 and 1 and whose outputs count as scores. With several
+        labels a sample: ``"log_loss"``, ``"mse"``, ``"mae"``, ``"huber"`` or `Custom`.
     optimizer : Optimizer, optional
         In place of `solver`: any, with any schedule, such as ``hl.AdamW(hl.Cosine(1e-3, epochs=50))``.
     layers : list of layers, optional
@@ -194,7 +195,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         X, y, sample_weight
             As for `fit`.
         classes : array-like (n_classes,), optional
-            All labels there will ever be; needed by the first call.
+            All labels there will ever be; needed by the first call. Of several a sample, the numbers of
+            their columns: ``range(n_labels)``.
 
         Returns
         -------
@@ -289,6 +291,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         y, labels = labels_of(y, announced if announced is not None else None if reset else self.classes_)
         found = labels.classes if labels.kind == "multilabel" else np.unique(y)
         if reset:
+            if announced is not None and not np.array_equal(labels.classes, np.unique(announced)):
+                k = len(labels.classes)  # several labels: others are those that were announced
+                raise InvalidValueError(
+                    f"classes: y has {k} columns of labels, so they are range({k}), got {announced!r}"
+                )
             self._settle(labels)
         elif labels.kind != self._labels.kind:
             raise InvalidValueError(f"y: is {labels.kind}, but training began with {self._labels.kind}")
@@ -302,9 +309,22 @@ class MLPClassifier(ClassifierMixin, MLP):
             raise InvalidValueError(f"y: has classes not in {self.classes_}: {unknown}")
         weights = given = self._weights(weights, len(y))
         if self.class_weight is not None:
-            of_class = compute_sample_weight(self.class_weight, y)
+            of_class = self._weights_of_classes(y)
             weights = self._weights(of_class if weights is None else of_class * weights, len(y))
         return Task(X, y, self._labels.targets(y, self._loss), weights, given)
+
+    def _weights_of_classes(self, y: Array) -> Array:
+        """What `class_weight` makes of each sample, (n,)."""
+        every = y[:0]
+        if not isinstance(self.class_weight, str):
+            # scikit-learn looks for the weights' classes in y, which may lack some: a row more of each.
+            several = self._labels.kind == "multilabel"
+            every = np.array([[0], [1]]).repeat(y.shape[1], axis=1) if several else self.classes_
+        try:
+            found = compute_sample_weight(self.class_weight, np.concatenate([y, every]))
+        except ValueError as error:
+            raise InvalidValueError(f"class_weight: {error}") from error
+        return np.asarray(found[: len(y)])
 
     def _settle(self, labels: Labels) -> None:
         """The classes, and with them loss and outputs."""

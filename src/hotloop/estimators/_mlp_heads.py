@@ -124,13 +124,26 @@ class Labels:
         """The loss as the user gives it; None is the log loss."""
         one_of_many = self.kind == "multiclass"
         log_loss: Loss = SoftmaxCrossEntropy() if one_of_many else SigmoidCrossEntropy()
-        return log_loss if loss is None else resolve(loss, {"log_loss": log_loss})
+        found = log_loss if loss is None else resolve(loss, {"log_loss": log_loss})
+        if isinstance(found, (GaussianNLL, PoissonNLL)):
+            raise InvalidValueError(
+                f"loss: {found.label()} is for values, and decides no class; a classifier takes one on "
+                "classes, such as 'log_loss', or 'mse', 'mae' or 'huber' on targets of 0 and 1"
+            )
+        one_label = isinstance(found, (MarginLoss, SoftmaxCrossEntropy, KLDivergence))
+        if one_label and self.kind == "multilabel":
+            raise InvalidValueError(
+                f"loss: {found.label()} takes one label a sample, and y has a column for each of "
+                f"{len(self.classes)}; use 'log_loss', which takes several, or, if each row has one label, "
+                "give y.argmax(axis=1)"
+            )
+        return found
 
     def n_outputs(self, loss: Loss) -> int:
         """Units of the last layer."""
         if self.kind == "binary":
             return loss.least_outputs
-        return len(self.classes) * loss.outputs_a_target
+        return len(self.classes)
 
     def out_activation(self, loss: Loss) -> str:
         """scikit-learn's name of what turns outputs into probabilities; "identity" if nothing does."""
