@@ -1,5 +1,6 @@
 """`hl.minimize`: every method on the shared problems, and what theory says of each."""
 
+import itertools
 import signal
 from fractions import Fraction
 
@@ -426,6 +427,87 @@ def test_steps_out_of_the_dtype_are_shortened():
     assert Point(np.zeros(1), 0.0, np.zeros(1)).value == 0
 
 
+# Second derivatives that are not finite, and inner loops that fail.
+
+NEEDS_SECOND = SECOND_ORDER | {
+    "newton": ("newton", {}),
+    "gradient_descent optimal": ("gradient_descent", {"step": "optimal"}),
+    "conjugate_gradient optimal": ("conjugate_gradient", {"step": "optimal"}),
+    "coordinate": ("coordinate", {}),
+}
+each_second = pytest.mark.parametrize(("method", "options"), NEEDS_SECOND.values(), ids=NEEDS_SECOND)
+
+
+@each_second
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_second_derivatives_that_are_not_finite_end_it(bad, method, options):
+    f = hl.Function(lambda t: t @ t, 2, gradient=lambda t: 2 * t, hessian=lambda t: np.full((2, 2), bad))
+    f.gauss_newton, f.gauss_newton_product = f.hessian, f.hvp
+    result = hl.minimize(f, [1.0, 1.0], method=method, **options)
+    assert (result.stopped_by, result.converged, result.n_iter) == ("diverged", False, 0)
+    assert "second derivatives" in result.message
+
+
+@each_second
+def test_second_derivatives_beyond_float32_end_it(method, options):
+    X = np.array([[1, 1e19], [2, 3e19], [1, 2e19]], np.float32)
+    model = hl.Sequential([hl.Dense(1)], input_dim=2)
+    objective = hl.Objective(model, X, np.array([1.0, 2.0, 3.0]), loss="mse")
+    result = hl.minimize(objective, np.zeros(3), method=method, **options)
+    assert (result.stopped_by, result.converged) == ("diverged", False)
+
+
+@pytest.mark.parametrize("method", ["damped_newton", "levenberg_marquardt"])
+def test_a_matrix_of_the_largest_numbers_ends_it(method):
+    """Its eigenvalue is beyond float64: −∞ + ∞ makes every step NaN, whatever λ is."""
+    f = hl.Function(lambda t: t @ t, 4, gradient=lambda t: 2 * t)
+    f.hessian = f.gauss_newton = lambda theta: np.full((4, 4), -1e308)
+    result = hl.minimize(f, np.ones(4), method=method)
+    assert (result.stopped_by, result.n_iter) == ("line search", 0)
+
+
+def test_a_critical_point_stays_one_where_the_hessian_is_not_finite():
+    f = hl.Function(lambda t: t @ t, 2, gradient=lambda t: 2 * t, hessian=lambda t: np.full((2, 2), np.nan))
+    assert hl.minimize(f, [0.0, 0.0], method="newton").stopped_by == "gtol"
+
+
+@pytest.fixture
+def lost(monkeypatch):
+    """Lets SciPy ask for the products with the vectors that are given, again and again."""
+
+    def ask(*vectors):
+        def minimize(fun, theta, *, hessp, **_):
+            for v in itertools.cycle(vectors):
+                hessp(theta, np.array(v))
+
+        monkeypatch.setattr(scipy.optimize, "minimize", minimize)
+
+    return ask
+
+
+@pytest.mark.parametrize("method", ["trust-krylov", "trust-ncg"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_an_inner_loop_that_multiplies_nonsense_ends_it(lost, bad, method):
+    """SciPy's trlib reads memory that it never wrote."""
+    lost([1.0, 0.0, 0.0], [bad, 0.0, 0.0])
+    result = hl.minimize(network("float32"), method=method)
+    assert (result.stopped_by, result.converged, result.n_hvps) == ("line search", False, 1)
+    assert "inner loop" in result.message
+
+
+@pytest.mark.parametrize("method", ["trust-krylov", "trust-ncg"])
+def test_an_inner_loop_without_end_is_ended(lost, method):
+    lost([1.0, 0.0])
+    result = solve("beale", method)
+    assert (result.stopped_by, result.n_hvps) == ("line search", 10 * 2 + 100)
+    assert result.message.endswith("found no step with 120 products")
+
+
+@pytest.mark.parametrize("method", ["trust-krylov", "trust-ncg"])
+def test_the_products_of_all_steps_are_not_limited(method):
+    assert solve("network", method, max_iter=40).n_hvps > 10 * 25 + 100
+
+
 # The result, its counts, and when it stops.
 
 
@@ -558,6 +640,29 @@ def test_ftol_looks_at_the_change():
     changes = np.abs(result.values[:-3] - result.values[3:]) / result.values[:-3]
     assert changes[-1] <= 0.5
     assert np.all(changes[:-1] > 0.5)
+
+
+@pytest.mark.parametrize("method", ["gradient_descent", "steepest", "coordinate"])
+@pytest.mark.parametrize("constant", [0.0, 10.0, -25.0])
+@pytest.mark.parametrize("ftol", [0.0, None, 1e-3])
+def test_ftol_is_not_taken_in_by_steps_to_and_fro(ftol, constant, method):
+    """The value is that of three steps before, and of any other, since θ goes to −θ and back."""
+    ball = hl.Function(lambda t: t @ t + constant, 2, gradient=lambda t: 2 * t)
+    result = hl.minimize(ball, [3.0, 4.0], method=method, step=1.0, ftol=ftol, max_iter=50)
+    assert (result.stopped_by, result.converged, result.value) == ("max_iter", False, 25 + constant)
+
+
+@pytest.mark.parametrize("ftol", [0.0, None, 1e-6])
+@pytest.mark.parametrize("step", [0.1, 0.5, 0.9, "armijo", "optimal"])
+def test_ftol_ends_where_no_more_is_to_be_had(step, ftol):
+    """Though gtol asks for more than rounding allows."""
+    ball = hl.Function(
+        lambda t: 1 + (t - np.pi) @ (t - np.pi), 2,
+        gradient=lambda t: 2 * (t - np.pi), hessian=lambda t: 2 * np.eye(2),
+    )  # fmt: skip
+    result = hl.minimize(ball, [1.0, 2.0], method="gradient_descent", step=step, gtol=0.0, ftol=ftol)
+    assert result.converged, result.message
+    assert result.value == pytest.approx(1, rel=1e-5)
 
 
 def test_gtol_looks_at_the_gradient():

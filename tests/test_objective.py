@@ -203,6 +203,7 @@ def test_relu_passes_away_from_its_kinks():
 FLAWS = {
     "a number off": lambda gradient: gradient + 1e-3 * (np.arange(gradient.size) == 5),
     "scaled": lambda gradient: gradient * (1 + 1e-6),
+    "doubled": lambda gradient: 2 * gradient,
     "sign": lambda gradient: -gradient,
     "zero": np.zeros_like,
     "rotated": lambda gradient: np.roll(gradient, 1),
@@ -216,6 +217,60 @@ def test_a_wrong_gradient_fails(flaw, monkeypatch):
     check = hl.check_gradient(objective_of())
     assert not check
     assert check.relative_error > 1e-7
+
+
+MINIMA = {
+    "softmax_cross_entropy": ("softmax_cross_entropy", DATA["softmax_cross_entropy"], 0.01),
+    "mse": ("mse", DATA["mse"], 0.01),
+    "huber": ("huber", DATA["mse"], 0.0),
+}
+each_minimum = pytest.mark.parametrize(("loss", "data", "strength"), MINIMA.values(), ids=MINIMA)
+
+
+def minimum_of(loss, data, strength):
+    """A linear model's loss, and where its gradient is zero up to rounding."""
+    objective = hl.Objective(MODELS["linear"](), *data, loss=loss, penalty=hl.L2(strength))
+    found = hl.minimize(objective, method="damped_newton", gtol=1e-11)
+    assert found.gradient_norm < 1e-9
+    return objective, found.theta
+
+
+@each_minimum
+@pytest.mark.parametrize("step", [1e-6, 1e-5, 1e-4])
+def test_a_right_gradient_passes_at_a_minimum(step, loss, data, strength):
+    """The differences there are rounding and a third derivative, and nothing else."""
+    check = hl.check_gradient(*minimum_of(loss, data, strength), step=step, n_directions=50)
+    assert 0 < check.relative_error <= 1e-7
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0])
+def test_a_right_gradient_passes_where_the_fit_is_perfect(size):
+    """The loss there is 0, so is its rounding, and the third derivative is what differences show."""
+    model, (X, _) = MODELS["deep"](), DATA["mse"]
+    model.theta[:] = size * some_theta(SIZE)
+    objective = hl.Objective(model, X, model.predict(X), loss="mse")
+    assert not objective.gradient(model.theta).any()
+    assert hl.check_gradient(objective)
+
+
+@each_minimum
+@pytest.mark.parametrize("distance", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("name", ["sign", "zero", "rotated", "doubled"])
+def test_a_wrong_gradient_fails_near_a_minimum_too(name, distance, loss, data, strength, monkeypatch):
+    objective, theta = minimum_of(loss, data, strength)
+    theta = theta + distance * some_theta(theta.size)
+    assert hl.check_gradient(objective, theta)
+    right, flaw = hl.Objective.gradient, FLAWS[name]
+    monkeypatch.setattr(hl.Objective, "gradient", lambda self, theta: flaw(right(self, theta)))
+    assert not hl.check_gradient(objective, theta)
+
+
+def test_a_penalty_that_the_gradient_leaves_out_is_found_at_the_minimum(monkeypatch):
+    objective, theta = minimum_of("mse", DATA["mse"], 1e-4)
+    bare = hl.Objective(objective.model, *DATA["mse"], loss="mse")
+    monkeypatch.setattr(hl.Objective, "gradient", lambda _, theta: bare.value_and_gradient(theta)[1])
+    assert hl.check_gradient(bare, theta)
+    assert not hl.check_gradient(objective, theta)
 
 
 def test_the_objective_that_is_given_is_the_one_that_is_checked():

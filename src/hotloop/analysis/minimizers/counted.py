@@ -42,7 +42,8 @@ class Counted:
     """The objective as the loops see it: θ and all results in float64, and each call counted.
 
     A trial step may lead anywhere. Where θ is beyond its dtype, or the value is NaN, the value is
-    infinite: every line search then shortens the step.
+    infinite: every line search then shortens the step. Second derivatives that are not finite leave
+    nothing to step by, and end the minimization; so does a vector to multiply that is beyond the dtype.
 
     Parameters
     ----------
@@ -86,27 +87,30 @@ class Counted:
 
     def hvp(self, theta: Vector, v: Vector) -> Vector:
         """∇²L(θ) v for v (size,) or (k, size); k vectors count as k products."""
-        self._check()
-        self.n_hvps += np.atleast_2d(v).shape[0]
-        return np.asarray(self.objective.hvp(theta, v), np.float64)
+        return self._product(self.objective.hvp, theta, v)
 
     def gauss_newton_product(self, theta: Vector, v: Vector) -> Vector:
         """G(θ) v; counts as a Hessian-vector product."""
-        self._check()
-        self.n_hvps += np.atleast_2d(v).shape[0]
-        return np.asarray(self._own("gauss_newton_product")(theta, v), np.float64)
+        return self._product(self._own("gauss_newton_product"), theta, v)
 
     def hessian(self, theta: Vector) -> Vector:
         """∇²L(θ), shape (size, size)."""
         self._check()
         self.n_hessians += 1
-        return np.asarray(self.objective.hessian(theta), np.float64)
+        return _finite(self.objective.hessian(theta))
 
     def gauss_newton(self, theta: Vector) -> Vector:
         """The Gauss–Newton matrix G(θ), shape (size, size); counts as a Hessian."""
         self._check()
         self.n_hessians += 1
-        return np.asarray(self._own("gauss_newton")(theta), np.float64)
+        return _finite(self._own("gauss_newton")(theta))
+
+    def _product(self, multiply: Callable[[Vector, Vector], Any], theta: Vector, v: Vector) -> Vector:
+        self._check()
+        if not self._inside(v):
+            raise Stop("line search", "the inner loop failed: it multiplies a vector that is not finite")
+        self.n_hvps += np.atleast_2d(v).shape[0]
+        return _finite(multiply(theta, v))
 
     def _own(self, name: str) -> Callable[..., Any]:
         """What not every function of θ has."""
@@ -121,6 +125,14 @@ class Counted:
 
     def _inside(self, theta: Vector) -> bool:
         return bool(np.abs(theta).max() <= self._largest)
+
+
+def _finite(derivatives: Any) -> Vector:
+    """Second derivatives in float64, if there is a step to be had from them."""
+    found = np.asarray(derivatives, np.float64)
+    if not np.isfinite(found).all():
+        raise Stop("diverged", "the second derivatives here are not finite; scale the data, or use float64")
+    return found
 
 
 def _no_nan(value: float) -> float:

@@ -54,7 +54,7 @@ def _damped(f: Counted, run: Run, point: Point, matrix: Callable[[Vector], Vecto
             if gain > 0:
                 break
             extra, growth = extra * growth, growth * 2
-            if np.linalg.norm(steps) <= f.eps * np.linalg.norm(point.theta):
+            if not np.linalg.norm(steps) > f.eps * np.linalg.norm(point.theta):  # nor NaN
                 raise Stop(
                     "line search", f"no step is short enough to lower the value; λ is {lift + extra:.2g}"
                 )

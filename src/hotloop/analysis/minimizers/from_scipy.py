@@ -1,7 +1,6 @@
 """SciPy's minimizers on our gradient and products: quasi-Newton and trust regions."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ __all__ = ["bfgs", "lbfgs", "trust_krylov", "trust_ncg"]
 Vector = NDArray[np.float64]
 NEVER = 2**31 - 1
 """SciPy's own limits are out of reach: `Run` stops all methods by the same rules."""
+ENOUGH = 10
+"""Products of a step, in units of `size`, and 100 more: a sound inner loop ends after some 2 size."""
 
 
 def bfgs(f: Counted, run: Run, point: Point) -> None:
@@ -32,12 +33,12 @@ def lbfgs(f: Counted, run: Run, point: Point, *, memory: int = 10) -> None:
 
 def trust_ncg(f: Counted, run: Run, point: Point, *, radius: float = 1.0) -> None:
     """Newton's step within a ball, by conjugate gradients. Nocedal & Wright, algorithm 7.2."""
-    _scipy(f, run, point, "trust-ncg", _trust(radius), f.hvp)
+    _scipy(f, run, point, "trust-ncg", _trust(radius), products=True)
 
 
 def trust_krylov(f: Counted, run: Run, point: Point, *, radius: float = 1.0) -> None:
     """The same, nearly exact, in a Krylov space. Gould, Lucidi, Roma & Toint 1999."""
-    _scipy(f, run, point, "trust-krylov", _trust(radius), f.hvp)
+    _scipy(f, run, point, "trust-krylov", _trust(radius), products=True)
 
 
 def _trust(radius: float) -> dict[str, Any]:
@@ -47,16 +48,12 @@ def _trust(radius: float) -> dict[str, Any]:
 
 
 def _scipy(
-    f: Counted,
-    run: Run,
-    point: Point,
-    name: str,
-    options: dict[str, Any],
-    product: Callable[[Vector, Vector], Vector] | None = None,
+    f: Counted, run: Run, point: Point, name: str, options: dict[str, Any], *, products: bool = False
 ) -> None:
-    """Run SciPy's method `name`; the new points reach `run` by its callback."""
+    """Run SciPy's method `name`, with Hv if it takes `products`; new points reach `run` by its callback."""
     optimize = extras.require("scipy.optimize", "analysis", f"hl.minimize by SciPy's {name}")
     current = last = point  # where SciPy asks again
+    left = most = ENOUGH * f.size + 100
 
     def at(theta: Vector) -> Point:
         """The point of θ, evaluated once."""
@@ -72,9 +69,18 @@ def _scipy(
         _, value, gradient = at(theta)
         return value, gradient
 
+    def hessp(theta: Vector, v: Vector) -> Vector:
+        """Hv, as often as makes sense: SciPy's trlib may get lost in numbers that it never wrote."""
+        nonlocal left
+        if not left:
+            raise Stop("line search", f"SciPy's {name} found no step with {most} products")
+        left -= 1
+        return f.hvp(theta, v)
+
     def callback(intermediate_result: Any) -> None:
         """Hand a new iterate to `run`, and stop SciPy if that is to stop."""
-        nonlocal current
+        nonlocal current, left
+        left = most
         if np.array_equal(intermediate_result.x, current.theta):
             return  # a step that its trust region refused
         current = at(intermediate_result.x)
@@ -87,7 +93,7 @@ def _scipy(
         # A line search that fails is reported as the reason to stop.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"scipy\.optimize")
         found = optimize.minimize(
-            fun, point.theta, jac=True, hessp=product, method=name, callback=callback,
+            fun, point.theta, jac=True, hessp=hessp if products else None, method=name, callback=callback,
             options={"maxiter": NEVER, **options},
         )  # fmt: skip
     run.stop("line search", f"SciPy's {name} ended: {found.message}")

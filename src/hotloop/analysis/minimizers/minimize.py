@@ -77,7 +77,8 @@ def minimize(
         float32.
     ftol : float, optional
         Stop where L changed by at most this share of itself in three iterations ("coordinate" looks at
-        3 size, "random_search" at 100 (size + 1)); by default ε, 2.2e-16 in float64.
+        3 size, "random_search" at 100 (size + 1)), and was not stepped over: no step's length times ‖∇L‖
+        was more than 2√ftol of it. By default ε, 2.2e-16 in float64.
     max_seconds : float, optional
         Stop after this time, counted from the first evaluation, within an iteration if need be.
     callback : callable, optional
@@ -150,7 +151,8 @@ def minimize(
         try:
             loop(f, run, _first_point(f, method, start), **options)
         except Stop as stop:
-            run.stop(stop.reason, str(stop))
+            if not run.stopped_by:  # or what came after the end, such as Newton's remark, was not to be had
+                run.stop(stop.reason, str(stop))
         finally:
             run.close()
     if run.stopped_by == "interrupt":

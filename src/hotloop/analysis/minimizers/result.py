@@ -31,8 +31,8 @@ class MinimizeResult:
         θ at the start and after each iteration, with ``path=True``.
     stopped_by : str
         "gtol", "ftol", "step" (steps no longer change θ), "max_iter", "time", "callback", "interrupt",
-        "line search" (no acceptable step was found), "diverged" (the next value or gradient was not
-        finite), or "singular" (so was Newton's Hessian).
+        "line search" (no acceptable step was found), "diverged" (the next value or gradient, or the second
+        derivatives, were not finite), or "singular" (so was Newton's Hessian).
     converged : bool
         Whether that was one of the first three.
     message : str

@@ -17,6 +17,7 @@ __all__ = ["Limits", "Run", "State"]
 
 CONVERGED = ("gtol", "ftol", "step")
 """Reasons to stop that mean: there is no more to be had."""
+EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Run:
         self.point: Point | None = None
         self.values: list[float] = []
         self.gradient_norms: list[float] = []
+        self.reaches: list[float] = []
         self.path: list[NDArray[np.float64]] | None = [] if path else None
         self.stopped_by, self.message, self.remark = "", "", ""
         self._interrupt = interrupt
@@ -105,6 +107,9 @@ class Run:
     def _keep(self, point: Point) -> None:
         if self.point is None:
             self._started = time.perf_counter()
+        else:  # what L would change by if the step went on as it began, at most
+            step = np.linalg.norm(point.theta - self.point.theta)
+            self.reaches.append(float(step) * self.gradient_norms[-1])
         self.point = point
         self.values.append(point.value)
         norm = float(np.linalg.norm(point.gradient))
@@ -123,7 +128,8 @@ class Run:
             return self.stop("gtol", f"the gradient's norm {norm:.2g} is at most gtol = {limits.gtol:.2g}")
         if self.n_iter >= k:
             before, now = self.values[-1 - k], self.values[-1]
-            if abs(before - now) <= limits.ftol * max(abs(before), abs(now)):
+            size = max(abs(before), abs(now))
+            if abs(before - now) <= limits.ftol * size and not self._steps_over(size):
                 return self.stop(
                     "ftol", f"the value changed by at most ftol = {limits.ftol:.2g} of itself in {k} steps"
                 )
@@ -132,6 +138,14 @@ class Run:
         if self.n_iter >= limits.max_iter:
             return self.stop("max_iter", f"max_iter = {limits.max_iter} steps are done")
         return None
+
+    def _steps_over(self, size: float) -> bool:
+        """Whether a step of the window was far too long for a change that small, as from θ to −θ and back.
+
+        In the manner of Gill, Murray & Wright 1981, *Practical Optimization*, chapter 8, who ask for a step
+        of the order √ftol as well. Without gradients nothing is known of that.
+        """
+        return max(self.reaches[-self.window :]) > 2 * float(np.sqrt(max(self.limits.ftol, EPS))) * size
 
     def _callback_stops(self) -> bool:
         """Show it an iterate; the start is none."""
