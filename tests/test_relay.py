@@ -58,7 +58,7 @@ def test_the_outputs_of_one_thread(dtype, use_bias, kind, rows, n_threads):
         link_convert(net, X.dtype)
         x, other, scale = nothing[:, 0], X.reshape(-1).view(np.uint8), 0.01
     if rows == 1:
-        link_single(net, in_place=False)
+        link_single(net, hl.SGD(momentum=0.9).single_kernels, np.empty((1, model.theta.size), dtype))
     block = Block(x, numbers, nothing, nothing[:, 0], 60, other, scale)
     link_relay(net, block)
     assert net.calls[RELAY] != NOWHERE
