@@ -48,6 +48,11 @@ class _TwoAverages(Optimizer, ABC):
         """That of its family."""
         return adam_family_step
 
+    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
+        """For the steps of `lone_adam_step`, where rows are whole vectors."""
+        fits = n_out >= FEWEST_UNITS and n_out % WHOLE_VECTORS == 0
+        return (single_adam, single_adam_ahead) if fits and self.kernel() is lone_adam_step else (None, None)
+
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε)."""
         return (*self.betas, self.eps)
@@ -112,11 +117,6 @@ class Adam(_TwoAverages):
     def kernel(self) -> Any:
         """That of its family, or, since it is what most training compiles, one of its own."""
         return adam_family_step if self.amsgrad else lone_adam_step
-
-    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """Without `amsgrad`, `single_adam` and `single_adam_ahead`, where rows are whole vectors."""
-        fits = not self.amsgrad and n_out >= FEWEST_UNITS and n_out % WHOLE_VECTORS == 0
-        return (single_adam, single_adam_ahead) if fits else (None, None)
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
@@ -183,11 +183,6 @@ class AdamW(_TwoAverages):
     def kernel(self) -> Any:
         """That of its family, or, since it is what most training compiles, one of its own."""
         return adam_family_step if self.amsgrad else lone_adam_step
-
-    def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """Without `amsgrad`, `single_adam` and `single_adam_ahead`, where rows are whole vectors."""
-        fits = not self.amsgrad and n_out >= FEWEST_UNITS and n_out % WHOLE_VECTORS == 0
-        return (single_adam, single_adam_ahead) if fits else (None, None)
 
     def hyper(self) -> tuple[float, ...]:
         """(β₁, β₂, ε, whether AMSGrad)."""
