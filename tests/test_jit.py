@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 import hotloop as hl
-from hotloop._jit import COMPILED, EXACT, FLAGS, IN_ORDER, kernel, kernel_exact, kernel_in_order, parts
+from hotloop._jit import (
+    COMPILED,
+    EXACT,
+    FLAGS,
+    IN_ORDER,
+    kernel,
+    kernel_apart,
+    kernel_exact,
+    kernel_in_order,
+    parts,
+)
 from hotloop._jit.cache import KernelCache, processor
 
 compiled_only = pytest.mark.skipif(not COMPILED, reason="with the JIT off nothing is compiled")
@@ -361,6 +371,27 @@ def test_only_what_python_calls_becomes_machine_code():
     assert inner(3) == 6
     assert (len(inner.signatures), len(inner.parts)) == (1, 1)
     assert outer(0.5) == 2.0
+
+
+@kernel_apart
+def helper(x, unused):
+    return 2 * x
+
+
+@compiled_only
+def test_a_kernel_apart_is_called_with_what_it_uses():
+    """It stays a function of its caller's code; of an array that it does not look at nothing is copied."""
+
+    def calling(x, unused):
+        return helper(x, unused) + 1
+
+    fresh = kernel(calling)
+    fresh._cache = numba.core.caching.NullCache()  # what comes from a cache cannot be looked at
+    assert fresh(3, np.zeros((2, 2))) == 7
+    code = next(iter(fresh.inspect_llvm().values()))
+    (head,) = [line for line in code.splitlines() if line.startswith("define") and "helper" in line]
+    assert head.startswith("define internal")
+    assert head.count("%arg") == 1
 
 
 @compiled_only

@@ -5,6 +5,10 @@ caller is compiled; the caller gets that optimised code, and LLVM optimises it o
 of calls. Of the training loop's compilation that was more than half. Here a kernel called by a
 kernel stops half-way, as a `_Part` that is linked into its callers. Only what Python (or
 `engine.address`) calls goes the whole way, with all its parts, once.
+
+Nobody else can call these parts, and LLVM is told so. It then leaves out what a part does not use of its
+arguments: numba hands over each array as seven numbers, and a `Net` as more than a hundred. (Copying these
+from call to call took half the time of small steps.)
 """
 
 import contextlib
@@ -27,10 +31,10 @@ WIDEST = '"prefer-vector-width"="512"'
 tiles of products use all of it in any case."""
 
 
-def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """What compiles `function` for each set of types that it is called with."""
+def dispatcher(function: Callable[..., Any], options: dict[str, Any], apart: bool = False) -> Any:
+    """What compiles `function` for each set of types it is called with; `apart` from its callers' code."""
     try:
-        return _Kernel(function, {"nopython": True, "boundscheck": None, **options})
+        return _Kernel(function, {"nopython": True, "boundscheck": None, **options}, apart)
     except Exception:  # numba has changed within: its own way takes longer, and does the same
         made = njit(**options)(function)
         made._cache = cache_of(function)
@@ -40,7 +44,7 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
 class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
     """Numba's dispatcher, except that it hands parts to other kernels."""
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any], apart: bool):
         super().__init__(function, targetoptions=options)
         self._cache = cache_of(function)
         self._part_cache = cache_of(function, _PartFiles)
@@ -49,6 +53,7 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
             for kind in (_EntryCompiler, _PartCompiler)
         ]
         self._compiler, self._part_compiler = compilers
+        self._part_compiler.apart = apart
         self.parts: dict[tuple[Any, ...], tuple[object, Any]] = {}
         """Types of the arguments → the key that numba knows a part by, and what was compiled."""
 
@@ -97,13 +102,25 @@ def _no_garbage_collection() -> Iterator[None]:
 class _Library(JITCodeLibrary):  # type: ignore[misc]
     """Compiled code whose loops use the widest vectors."""
 
+    apart = False
+    """Whether callers call it even where LLVM would make it a part of them."""
+
     def add_ir_module(self, ir_module: Any) -> None:
         """Take in a module, as llvmlite writes it."""
-        if "+avx512f" in processor()[1]:
-            for function in ir_module.functions:
-                if not function.is_declaration:
+        for function in ir_module.functions:
+            if not function.is_declaration:
+                if "+avx512f" in processor()[1]:
                     set.add(function.attributes, WIDEST)  # its own `add` knows few attributes
+                if self.apart:
+                    function.attributes.add("noinline")
         super().add_ir_module(ir_module)
+
+    def _optimize_final_module(self) -> None:
+        """Optimise it, with all its parts, which are its own."""
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
+                function.linkage = llvm.Linkage.internal
+        super()._optimize_final_module()
 
 
 class _Flags(compiler.Flags):  # type: ignore[misc]
@@ -136,12 +153,15 @@ class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
     """Compiles what Python calls."""
 
     kind: type[_Library] = _Library
+    apart = False
+    """As in `_Library`."""
 
     def _compile_core(self, args: Any, return_type: Any) -> Any:
         flags = _Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
         context = self.targetdescr.target_context
         library = self.kind(context.codegen(), self.py_func.__qualname__)
+        library.apart = self.apart
         library.enable_object_caching()
         return compiler.compile_extra(
             self.targetdescr.typing_context, context, self.py_func, args, return_type,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hotloop._jit import kernel, kernel_in_order
+from hotloop._jit import kernel, kernel_apart, kernel_in_order
 from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.packing import copy_terms, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
@@ -94,7 +94,9 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
     few_by_terms = cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows and not few_by_rows
     passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
     for k in range(passes):
-        p, end = inner * k // passes, inner * (k + 1) // passes
+        p, end = 0, inner
+        if passes > 1:  # (a division takes as long as a tile of few terms)
+            p, end = inner * k // passes, inner * (k + 1) // passes
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
         so_far, some = start if p == 0 else out, end - p
@@ -107,12 +109,12 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
         else:
             then = after if end == inner else PLAIN
             _multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel, then)
-    if few_by_rows or few_by_terms:
+    if (few_by_rows or few_by_terms) and after != PLAIN:
         for i in range(rows):
             _finish(out, i, cols, after)
 
 
-@kernel
+@kernel_apart
 def _finish(out, i, cols, after):
     """What tiles do to their sums before they store them (`finished`), to row i."""
     if after == PLAIN:
@@ -207,10 +209,10 @@ def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
 def _multiply_terms(out, start, a, b, rows, cols, inner, panel, after):
     """`multiply` for so few terms that a panel of `b` stays in the cache while all rows use it."""
     tile_rows, tile_cols = tile_shape(out.data)
-    at = inner * tile_cols
-    block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
-    enough = rows >= WORTH_PACKING and block >= WORTH_PACKING
-    if not enough or not is_worth_packing(a.row == 1, cols, inner * a.col):
+    at, block = inner * tile_cols, 0
+    if rows >= WORTH_PACKING and is_worth_packing(a.row == 1, cols, inner * a.col):
+        block = min((len(panel) - at) // max(inner, 1), BLOCK_ROWS) // tile_rows * tile_rows
+    if block < WORTH_PACKING:
         _multiply_rows(out, start, a, a.row, b, 0, rows, cols, inner, panel, after)
         return
     for first in range(0, rows, block):
@@ -277,7 +279,7 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
                 )  # fmt: skip
 
 
-@kernel
+@kernel_apart
 def _fetch_next(out, to, height, b, column, lo, hi):
     """Ask for what the next tile writes, and for rows lo:hi of the next panel of `b`: this tile's part."""
     for r in range(height):
@@ -287,7 +289,7 @@ def _fetch_next(out, to, height, b, column, lo, hi):
             fetch_vectors(b.data, b.offset + p * b.row + column)
 
 
-@kernel
+@kernel_apart
 def _outer(out, start, a, b, rows, cols, after):
     """The product for one term, as in the gradient of a batch of one: no sums to keep in registers."""
     for i in range(rows):
