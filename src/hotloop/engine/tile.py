@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
-from hotloop.engine.vectors import I64, Vectors, target_shape
+from hotloop.engine.vectors import I32, I64, Vectors, target_shape
 
 __all__ = [
     "PANEL_COLUMNS",
@@ -81,46 +81,54 @@ def finished(total, out, at, after):
     return total if after == PLAIN or out[at + after] > zero else zero
 
 
-def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
-    """Write the tile: rows x vectors sums in registers, one pass over the inner dimension.
+def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
+    """The LLVM function of a tile: rows x vectors sums in registers, one pass over the inner dimension.
 
     A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
     "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
     processor would have no registers left to address them.) A "row" tile is one of one row, and wider. A
     "listed" tile is an edge tile that takes its terms from a list.
+
+    It stands alone. As a part of the loops around it, it would have them compute the addresses and masks of
+    all kinds before the first tile, which took longer than a small product; and unrolled, it would want more
+    addresses than there are registers.
     """
-    (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
-     n_rows, n_cols, after, *listed) = args  # fmt: skip
-    out_type, start_type, a_type, b_type, *list_type = array_types
-    item = out_type.dtype
+    number = context.get_data_type(item)
+    name = f"hotloop.{kind}_tile.{number}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = number.as_pointer()
+    arguments = [pointer, I64, pointer, I64, pointer, I64, I64, pointer, I64, I64, I64, I64, I64]
+    arguments += [I32.as_pointer()] * (kind == "listed")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    function.attributes.add("optsize")  # not unrolled
+    builder = ir.IRBuilder(function.append_basic_block())
+    (out, o_row, start, s_row, a, a_row, a_col, b, b_row, inner,
+     n_rows, n_cols, after, *places) = function.args  # fmt: skip
     rows, lanes = target_shape(context, item.bitwidth // 8)
     rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows, 1)}.get(kind, (rows, VECTORS))
-    vectors = Vectors(
-        builder, item, context.get_data_type(item), lanes, count, None if kind == "full" else n_cols
-    )
+    vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols)
+    there = [None if kind == "full" else builder.icmp_signed("<", I64(r), n_rows) for r in range(rows)]
 
-    def pointer(array_type: Any, array: Any, offset: Any) -> Any:
-        return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+    def row_pointers(base: Any, step: Any) -> list[Any]:
+        pointers = [base]
+        for exists in there[1:]:
+            by = step if exists is None else builder.select(exists, step, I64(0))
+            pointers.append(builder.gep(pointers[-1], [by]))
+        return pointers
 
-    def row_pointers(array_type: Any, array: Any, offset: Any, step: Any) -> list[Any]:
-        return [pointer(array_type, array, builder.add(offset, builder.mul(k, step))) for k in index]
-
-    last = builder.sub(n_rows, I64(1))
-    index = [I64(r) for r in range(rows)]
-    if kind in ("edge", "narrow", "listed"):
-        index = [builder.select(builder.icmp_signed("<", last, r), last, r) for r in index]
-    out_rows = row_pointers(out_type, out, o, o_row)
-    a_rows = [_opaque(builder, base) for base in row_pointers(a_type, a, a0, a_row)]
-    first = [vectors.load(base) for base in row_pointers(start_type, start, s, s_row)]
-    b_base = pointer(b_type, b, b0)
-    places = pointer(*list_type, *listed) if listed else None
+    out_rows = row_pointers(out, o_row)
+    a_rows = [_opaque(builder, base) for base in row_pointers(a, a_row)]
+    first = [vectors.load(base) for base in row_pointers(start, s_row)]
 
     def term(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
         """Add a[:, p] b[p, :]."""
-        if places is not None:
-            p = builder.zext(builder.load(builder.gep(places, [p])), I64)
-        b_row_p = vectors.load(builder.gep(b_base, [builder.mul(p, b_row)]))
+        if places:
+            p = builder.zext(builder.load(builder.gep(places[0], [p])), I64)
+        b_row_p = vectors.load(builder.gep(b, [builder.mul(p, b_row)]))
         step = builder.mul(p, a_col)
         return [
             vectors.multiply_add(builder.load(builder.gep(base, [step])), b_row_p, row)
@@ -128,6 +136,24 @@ def _write_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: s
         ]
 
     write_finished(builder, vectors, out_rows, _sum_over(builder, inner, first, term), after)
+    builder.ret_void()
+    return function
+
+
+def _call_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
+    """Call the tile where the offsets point."""
+    (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
+     n_rows, n_cols, after, *listed) = args  # fmt: skip
+
+    def pointer(array_type: Any, array: Any, offset: Any) -> Any:
+        return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+
+    out_type, start_type, a_type, b_type, *list_type = array_types
+    arguments = [pointer(out_type, out, o), o_row, pointer(start_type, start, s), s_row]
+    arguments += [pointer(a_type, a, a0), a_row, a_col, pointer(b_type, b, b0), b_row]
+    arguments += [inner, n_rows, n_cols, after]
+    arguments += [pointer(*list_type, *listed)] if listed else []
+    builder.call(_tile_function(context, builder.module, out_type.dtype, kind), arguments)
 
 
 def write_finished(
@@ -199,7 +225,7 @@ def _make_tile(kind: str) -> Any:
 
     def written(signature, *array_types):
         def codegen(context, builder, signature, args):
-            _write_tile(context, builder, array_types, args, kind)
+            _call_tile(context, builder, array_types, args, kind)
             return context.get_dummy_value()
 
         return signature, codegen

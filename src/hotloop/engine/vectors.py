@@ -43,9 +43,10 @@ class Vectors:
 
     def _mask(self, v: int) -> Any:
         """Which lanes of vector `v` are columns that exist."""
-        wide = ir.VectorType(I64, self.lanes)
+        wide = ir.VectorType(I32, self.lanes)
         columns = ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)])
-        return self.builder.icmp_signed("<", columns, self.splat(self.n_cols, wide))
+        n_cols = self.builder.trunc(self.n_cols, I32)
+        return self.builder.icmp_signed("<", columns, self.splat(n_cols, wide))
 
     def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
