@@ -17,8 +17,8 @@ from hotloop._jit import (
     EXACT,
     FLAGS,
     IN_ORDER,
+    apart,
     kernel,
-    kernel_apart,
     kernel_exact,
     kernel_in_order,
     parts,
@@ -373,7 +373,8 @@ def test_only_what_python_calls_becomes_machine_code():
     assert outer(0.5) == 2.0
 
 
-@kernel_apart
+@apart
+@kernel
 def helper(x, unused):
     return 2 * x
 

@@ -6,7 +6,7 @@ import pytest
 import hotloop as hl
 from hotloop._jit import COMPILED
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.single import nonzeros, single_forward, single_step
+from hotloop.engine.single import either_nonzero, nonzeros, single_forward, single_step
 from hotloop.engine.table import DELTA, SINGLE_AHEAD, SINGLE_FORWARD, SINGLE_STEP, VALUE
 
 pytestmark = pytest.mark.kernels
@@ -112,7 +112,8 @@ def test_rows_that_the_loop_fetches(monkeypatch):
     check_as_any_minibatch(monkeypatch, dense(9, 5), X, y, optimizer=hl.SGD(0.1))
 
 
-ADAMS = {
+LOOK_AHEAD = {
+    "sgd": hl.SGD(0.1),
     "adam": hl.Adam(0.01),
     "adamw": hl.AdamW(0.01, weight_decay=0.1),
     "amsgrad": hl.Adam(0.01, amsgrad=True),
@@ -136,21 +137,22 @@ AHEAD = {
 
 
 @pytest.mark.parametrize("network", AHEAD)
-@pytest.mark.parametrize("optimizer", ADAMS)
+@pytest.mark.parametrize("optimizer", LOOK_AHEAD)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_next_sample_ahead(network, optimizer, dtype, monkeypatch):
-    if not COMPILED and (optimizer, dtype) != ("adamw", "float32"):
+    if not COMPILED and (optimizer not in ("sgd", "adamw") or dtype != "float32"):
         pytest.skip("too many trainings for plain loops")
     X, y = sparse_rows(n=9 if COMPILED else 4, width=100, dtype=dtype)
-    check_as_any_minibatch(monkeypatch, AHEAD[network], X, y, optimizer=ADAMS[optimizer], dtype=dtype)
+    check_as_any_minibatch(monkeypatch, AHEAD[network], X, y, optimizer=LOOK_AHEAD[optimizer], dtype=dtype)
 
 
 @compiled_only
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_the_next_sample_ahead_with_each_recipe(recipe, n_threads, monkeypatch):
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_next_sample_ahead_with_each_recipe(optimizer, recipe, n_threads, monkeypatch):
     X, y = sparse_rows(width=100)
-    options = RECIPES[recipe] | {"optimizer": ADAMS["adamw"], "n_threads": n_threads}
+    options = RECIPES[recipe] | {"optimizer": LOOK_AHEAD[optimizer], "n_threads": n_threads}
     check_as_any_minibatch(monkeypatch, AHEAD["relu"], X, y, **options)
 
 
@@ -161,7 +163,7 @@ def test_the_next_sample_ahead_of_data_to_convert(given, monkeypatch):
     X = np.abs(X * 9).astype(np.uint8 if given == "uint8" else np.float64)
     if given == "csr":
         X = pytest.importorskip("scipy.sparse").csr_array(X)
-    check_as_any_minibatch(monkeypatch, AHEAD["relu"], X, y, optimizer=ADAMS["adam"])
+    check_as_any_minibatch(monkeypatch, AHEAD["relu"], X, y, optimizer=LOOK_AHEAD["adam"])
 
 
 @compiled_only
@@ -169,7 +171,7 @@ def test_the_next_sample_ahead_of_data_to_convert(given, monkeypatch):
 def test_the_next_sample_ahead_of_blocks(seconds, monkeypatch):
     """The first sample of a block goes forward by itself."""
     X, y = sparse_rows(n=40, width=100)
-    optimizer = ADAMS["adam"]
+    optimizer = LOOK_AHEAD["adam"]
     expected = trained(AHEAD["relu"], X, y, optimizer=optimizer)
     monkeypatch.setattr("hotloop.session.BLOCK_SECONDS", seconds)
     found = trained(AHEAD["relu"], X, y, optimizer=optimizer)
@@ -219,12 +221,21 @@ def test_only_where_it_holds():
     assert calls(1, hl.SGD(0.1), clip_value=1.0) == [True, False, False]
     assert calls(1, hl.Adam(), AHEAD["relu"]) == [True, True, True]
     assert calls(2, hl.Adam(), AHEAD["relu"]) == [False, False, False]
+    assert calls(1, hl.SGD(0.1), AHEAD["odd"]) == [True, True, True]
     assert calls(1, hl.Adam(amsgrad=True), AHEAD["relu"]) == [True, False, False]
     assert calls(1, hl.Adam(), AHEAD["relu"], clip_value=1.0) == [True, False, False]
     for name in ("prelu", "linear", "alone", "limit", "others first"):
         assert calls(1, hl.Adam(), AHEAD[name]) == [True, True, False], name
     for name in ("odd", "penalty"):
         assert calls(1, hl.Adam(), AHEAD[name]) == [True, False, False], name
+
+
+def test_where_one_of_two_is_not_zero():
+    x, y = np.array([0.0, 2.0, 0.0, np.nan, 0.0]), np.array([0.0, 0.0, np.inf, 1.0, -0.0])
+    places = np.full(6, -1.0)
+    assert either_nonzero(x, y, places) == 3
+    np.testing.assert_array_equal(places[:3], [1, 2, 3])
+    assert places[5] == -1
 
 
 def test_nonzeros():

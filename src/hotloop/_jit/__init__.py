@@ -15,7 +15,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic, overload
 
 from hotloop._jit.cache import TALLY, Tally, cache_folder, cache_root, processor
-from hotloop._jit.parts import dispatcher
+from hotloop._jit.parts import apart, dispatcher, distinct
 
 __all__ = [
     "COMPILED",
@@ -23,12 +23,13 @@ __all__ = [
     "TALLY",
     "THREADS",
     "Tally",
+    "apart",
     "cache_folder",
     "cache_root",
     "cgutils",
+    "distinct",
     "intrinsic",
     "kernel",
-    "kernel_apart",
     "kernel_exact",
     "kernel_in_order",
     "kernel_inline",
@@ -57,12 +58,10 @@ EXACT: set[str] = set()
 """For `kernel_exact`."""
 
 
-def kernel(
-    function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool = False, apart: bool = False
-) -> Any:
+def kernel(function: Callable[..., Any], flags: set[str] = FLAGS, inline: bool = False) -> Any:
     """Compile `function` in nopython mode, without the GIL, cached on disk.
 
-    `inline` puts it into its callers even where LLVM finds it long, `apart` keeps it out of them.
+    `inline` puts it into its callers even where LLVM finds it long.
     """
     if not COMPILED:
         # Compiled loops overflow to inf and divide to NaN silently; so do their plain twins.
@@ -70,7 +69,7 @@ def kernel(
     # Without numba's runtime, slices are not reference-counted: an atomic add and subtract each, half
     # of the time of a small step. And a kernel that allocates does not compile.
     options = {"fastmath": flags, "error_model": "numpy", "nogil": True, "_nrt": False, "forceinline": inline}
-    return dispatcher(function, {"no_cfunc_wrapper": True, **options}, apart)
+    return dispatcher(function, {"no_cfunc_wrapper": True, **options})
 
 
 def kernel_in_order(function: Callable[..., Any]) -> Any:
@@ -90,11 +89,3 @@ def kernel_exact(function: Callable[..., Any]) -> Any:
 def kernel_inline(function: Callable[..., Any]) -> Any:
     """A `kernel` that becomes part of its callers: for what a loop over rows calls on each."""
     return kernel(function, inline=True)
-
-
-def kernel_apart(function: Callable[..., Any]) -> Any:
-    """A `kernel` that stays out of its callers: for what only some calls of a short function need.
-
-    As a part of it, it would have its addresses and masks computed at the beginning, every time.
-    """
-    return kernel(function, apart=True)

@@ -24,27 +24,47 @@ from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined
 
 from hotloop._jit.cache import EntryFiles, cache_of, processor
 
-__all__ = ["dispatcher"]
+__all__ = ["apart", "dispatcher", "distinct"]
 
 WIDEST = '"prefer-vector-width"="512"'
 """Of loops: LLVM keeps to half of AVX-512 on Intel's processors, whose clock the other half once slowed. The
 tiles of products use all of it in any case."""
 
 
-def dispatcher(function: Callable[..., Any], options: dict[str, Any], apart: bool = False) -> Any:
-    """What compiles `function` for each set of types it is called with; `apart` from its callers' code."""
+def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """What compiles `function` for each set of types that it is called with."""
     try:
-        return _Kernel(function, {"nopython": True, "boundscheck": None, **options}, apart)
+        return _Kernel(function, {"nopython": True, "boundscheck": None, **options})
     except Exception:  # numba has changed within: its own way takes longer, and does the same
         made = njit(**options)(function)
         made._cache = cache_of(function)
         return made
 
 
+def apart(kernel: Any) -> Any:
+    """Keep a kernel out of its callers' code: for what only some calls of a short function need.
+
+    As a part of it, it would have its addresses and masks computed at the beginning, every time.
+    """
+    if isinstance(kernel, _Kernel):
+        kernel.part_compiler.apart = True
+    return kernel
+
+
+def distinct(kernel: Any) -> Any:
+    """Promise that what a kernel writes to is no other of its arrays: for short loops that are called often.
+
+    Else the addresses of all are compared before each loop, as long as some vectors of it take.
+    """
+    if isinstance(kernel, _Kernel):
+        kernel.part_compiler.distinct = True
+    return kernel
+
+
 class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
     """Numba's dispatcher, except that it hands parts to other kernels."""
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any], apart: bool):
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
         super().__init__(function, targetoptions=options)
         self._cache = cache_of(function)
         self._part_cache = cache_of(function, _PartFiles)
@@ -52,8 +72,7 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
             kind(function, self.targetdescr, options, self.locals, compiler.Compiler)
             for kind in (_EntryCompiler, _PartCompiler)
         ]
-        self._compiler, self._part_compiler = compilers
-        self._part_compiler.apart = apart
+        self._compiler, self.part_compiler = compilers
         self.parts: dict[tuple[Any, ...], tuple[object, Any]] = {}
         """Types of the arguments → the key that numba knows a part by, and what was compiled."""
 
@@ -80,7 +99,7 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
             return
         part = self._part_cache.load_overload(args, self.targetctx)
         if part is None:
-            part = self._part_compiler.compile(args, None)
+            part = self.part_compiler.compile(args, None)
             self._part_cache.save_overload(args, part)
         key = object()
         self.targetctx.insert_user_function(key, part.fndesc, [part.library])
@@ -103,7 +122,6 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
     """Compiled code whose loops use the widest vectors."""
 
     apart = False
-    """Whether callers call it even where LLVM would make it a part of them."""
 
     def add_ir_module(self, ir_module: Any) -> None:
         """Take in a module, as llvmlite writes it."""
@@ -153,8 +171,7 @@ class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
     """Compiles what Python calls."""
 
     kind: type[_Library] = _Library
-    apart = False
-    """As in `_Library`."""
+    apart = distinct = False
 
     def _compile_core(self, args: Any, return_type: Any) -> Any:
         flags = _Flags()
@@ -191,6 +208,7 @@ class _PartCompiler(_EntryCompiler):
 
     def _customize_flags(self, flags: compiler.Flags) -> compiler.Flags:
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+        flags.noalias = self.distinct
         return flags
 
 

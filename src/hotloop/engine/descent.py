@@ -55,7 +55,15 @@ from hotloop.penalties import (
     soft_threshold,
 )
 
-__all__ = ["add_gradient", "add_penalties", "descend", "keep_limits", "penalty_sum", "share_of_rows"]
+__all__ = [
+    "add_gradient",
+    "add_penalties",
+    "descend",
+    "keep_limits",
+    "kernel_end",
+    "penalty_sum",
+    "share_of_rows",
+]
 
 CHUNK = 4096
 """Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hotloop._jit import kernel, kernel_apart, kernel_in_order
+from hotloop._jit import apart, kernel, kernel_in_order
 from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.packing import copy_terms, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
@@ -114,7 +114,8 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
             _finish(out, i, cols, after)
 
 
-@kernel_apart
+@apart
+@kernel
 def _finish(out, i, cols, after):
     """What tiles do to their sums before they store them (`finished`), to row i."""
     if after == PLAIN:
@@ -279,7 +280,8 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
                 )  # fmt: skip
 
 
-@kernel_apart
+@apart
+@kernel
 def _fetch_next(out, to, height, b, column, lo, hi):
     """Ask for what the next tile writes, and for rows lo:hi of the next panel of `b`: this tile's part."""
     for r in range(height):
@@ -289,7 +291,8 @@ def _fetch_next(out, to, height, b, column, lo, hi):
             fetch_vectors(b.data, b.offset + p * b.row + column)
 
 
-@kernel_apart
+@apart
+@kernel
 def _outer(out, start, a, b, rows, cols, after):
     """The product for one term, as in the gradient of a batch of one: no sums to keep in registers."""
     for i in range(rows):

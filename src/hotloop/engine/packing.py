@@ -5,7 +5,7 @@ transposed, in groups: one term after the other, with as many rows of `a` side b
 would share cache lines with those of other tiles, and take twice the room in the first cache.)
 """
 
-from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_apart, types
+from hotloop._jit import INTRINSICS, apart, intrinsic, kernel, types
 from hotloop.engine.pointwise import copy
 from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import VECTORS, tile_shape
@@ -14,7 +14,8 @@ from hotloop.engine.vectors import Vectors, target_shape
 __all__ = ["copy_terms", "pack_groups", "pack_rows", "pack_transposed"]
 
 
-@kernel_apart
+@apart
+@kernel
 def copy_terms(panel, at, source, offset, step, n, terms, width):
     """panel[at + p width + k] = source[offset + p step + k], for p < terms and k < n."""
     tile_rows, tile_cols = tile_shape(panel)
@@ -28,7 +29,8 @@ def copy_terms(panel, at, source, offset, step, n, terms, width):
             copy(source[origin : origin + n], panel[to : to + n])
 
 
-@kernel_apart
+@apart
+@kernel
 def pack_transposed(panel, b, offset, step, n_cols, terms, tile_cols):
     """A panel of a transposed `b`, whose columns are `step` apart."""
     lanes = tile_cols // VECTORS
@@ -49,7 +51,8 @@ def pack_groups(panel, at, a, offset, step, rows, terms, group):
         copy_terms(panel, at + i * terms, a, offset + i, step, min(group, rows - i), terms, group)
 
 
-@kernel_apart
+@apart
+@kernel
 def pack_rows(panel, at, a, offset, step, rows, terms):
     """Rows of `a`, `step` apart, to panel[at:], one after the other."""
     for i in range(rows):

@@ -6,6 +6,9 @@ mostly 0. An optimizer may have kernels that make the gradient while they change
 new W gives for the sample after this (`Optimizer.single_kernels`). Weights and values are those of the other
 form to the last bit, as long as they are finite.
 
+What is done to a row of W takes few vectors, so what comes before and after it counts: W is a matrix here, of
+whose rows numba, given an unsigned index, does not ask where they begin and end.
+
 Compiled where minibatches have one row, and called by their address.
 """
 
@@ -15,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._jit import kernel, kernel_exact, kernel_in_order
+from hotloop._jit import distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.address import address_of
-from hotloop.engine.descent import CHUNK
+from hotloop.engine.descent import CHUNK, kernel_end
 from hotloop.engine.matmul import FEW
+from hotloop.engine.pointwise import copy
 from hotloop.engine.table import (
     BIAS,
     DELTA,
@@ -40,7 +44,16 @@ from hotloop.engine.table import (
     Net,
 )
 
-__all__ = ["link_single", "nonzeros", "single_forward", "single_step"]
+__all__ = [
+    "add_row",
+    "begin_outputs",
+    "either_nonzero",
+    "link_single",
+    "nonzeros",
+    "single_forward",
+    "single_step",
+    "single_step_ahead",
+]
 
 
 def link_single(net: Net, kernels: Callable[[int], tuple[Any, Any]], state: NDArray[Any]) -> None:
@@ -70,43 +83,97 @@ def single_forward(net, k, theta, source, offset, lo, hi):
     Over inputs lo:hi alone; unless they are the first, their terms are added to z.
     """
     row = net.table[k]
-    n_out, first = row[N_OUT], row[WEIGHT] + lo * row[N_OUT]
+    n_out, w = row[N_OUT], theta[row[WEIGHT] : kernel_end(net, k)].reshape(row[N_IN], row[N_OUT])[lo:hi]
     x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
     if lo == 0:
         biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
-        start = biases[bias : bias + n_out]
-        for j in range(len(z)):
-            z[j] = start[j]
+        copy(biases[bias : bias + n_out], z)
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
     count = nonzeros(x, places)
     # Four rows at a time, so that z is read less.
     four = count - count % 4
     for c in range(0, four, 4):
-        p, q, r, s = int(places[c]), int(places[c + 1]), int(places[c + 2]), int(places[c + 3])
-        x_p, x_q, x_r, x_s = x[p], x[q], x[r], x[s]
-        t, u = theta[first + p * n_out :][:n_out], theta[first + q * n_out :][:n_out]
-        v, w = theta[first + r * n_out :][:n_out], theta[first + s * n_out :][:n_out]
-        for j in range(len(z)):
-            z[j] = (((z[j] + x_p * t[j]) + x_q * u[j]) + x_r * v[j]) + x_s * w[j]
+        p, q = np.uint64(places[c]), np.uint64(places[c + 1])
+        r, s = np.uint64(places[c + 2]), np.uint64(places[c + 3])
+        add_rows(z, w[p], w[q], w[r], w[s], x[p], x[q], x[r], x[s])
     for c in range(four, count):
-        p = int(places[c])
-        x_p, t = x[p], theta[first + p * n_out :][:n_out]
-        for j in range(len(z)):
-            z[j] += x_p * t[j]
+        p = np.uint64(places[c])
+        add_row(z, w[p], x[p])
+
+
+@kernel
+def begin_outputs(net, theta):
+    """The outputs of row 0 of the table for one sample, before its inputs count: the biases."""
+    row = net.table[0]
+    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+    copy(biases[bias : bias + row[N_OUT]], net.work[row[VALUE] : row[VALUE] + row[N_OUT]])
+
+
+@distinct
+@kernel_in_order
+def add_rows(z, t, u, v, w, x_t, x_u, x_v, x_w):
+    """z += xₜ t + xᵤ u + xᵥ v + x_w w, one after the other."""
+    for j in range(len(z)):
+        z[j] = (((z[j] + x_t * t[j]) + x_u * u[j]) + x_v * v[j]) + x_w * w[j]
+
+
+@distinct
+@kernel_in_order
+def add_row(z, w, x):
+    """z += x w."""
+    for j in range(len(z)):
+        z[j] += x * w[j]
+
+
+@kernel
+def single_step(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
+    """W ← W − η x δᵀ, rows lo:hi: plain gradient descent, in place."""
+    row, eta = net.table[k], theta.dtype.type(scalars[0])
+    w = theta[row[WEIGHT] : kernel_end(net, k)].reshape(row[N_IN], row[N_OUT])[lo:hi]
+    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] : row[DELTA] + row[N_OUT]]
+    places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
+    for c in range(nonzeros(x, places)):
+        i = np.uint64(places[c])
+        move_row(w[i], delta, x[i], eta)
+
+
+@distinct
+@kernel_exact
+def move_row(w, delta, x, eta):
+    """w ← w − η x δ."""
+    for j in range(len(w)):
+        w[j] -= eta * (x * delta[j])
+
+
+@kernel
+def single_step_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
+    """`single_step` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
+    row, eta = net.table[0], theta.dtype.type(scalars[0])
+    n_in, n_out = row[N_IN], row[N_OUT]
+    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
+    w = theta[row[WEIGHT] : kernel_end(net, 0)].reshape(n_in, n_out)
+    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    begin_outputs(net, theta)
+    places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
+    for c in range(either_nonzero(x, y, places)):
+        i = np.uint64(places[c])
+        move_and_add_row(w[i], z, delta, x[i], y[i], eta)
 
 
 @kernel_exact
-def single_step(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
-    """W ← W − η x δᵀ, rows lo:hi: plain gradient descent, in place."""
-    row = net.table[k]
-    n_out, eta = row[N_OUT], theta.dtype.type(scalars[0])
-    delta = net.work[row[DELTA] : row[DELTA] + n_out]
-    places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
-    for c in range(nonzeros(source[offset + lo : offset + hi], places)):
-        i = lo + int(places[c])
-        x, w = source[offset + i], theta[row[WEIGHT] + i * n_out :][:n_out]
-        for j in range(len(w)):
-            w[j] -= eta * (x * delta[j])
+def moved(w, x, delta, eta):
+    """A weight after a step."""
+    return w - eta * (x * delta)
+
+
+@distinct
+@kernel_in_order
+def move_and_add_row(w, z, delta, x, y, eta):
+    """w ← w − η x δ, then z += y w."""
+    for j in range(len(w)):
+        w_j = moved(w[j], x, delta[j], eta)
+        z[j] += y * w_j
+        w[j] = w_j
 
 
 @kernel
@@ -116,4 +183,14 @@ def nonzeros(x, places):
     for i in range(len(x)):
         places[count] = i
         count += x[i] != 0
+    return count
+
+
+@kernel
+def either_nonzero(x, y, places):
+    """`nonzeros` of two."""
+    count = 0
+    for i in range(len(x)):
+        places[count] = i
+        count += (x[i] != 0) | (y[i] != 0)
     return count

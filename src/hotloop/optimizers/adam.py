@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import kernel, kernel_exact, kernel_in_order
+from hotloop._jit import distinct, kernel, kernel_exact, kernel_in_order
+from hotloop.engine.descent import kernel_end
 from hotloop.engine.mathfun import reciprocal
-from hotloop.engine.table import BIAS, DELTA, N_IN, N_OUT, NONE, VALUE, WEIGHT
+from hotloop.engine.single import add_row, begin_outputs
+from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import Optimizer, adam_corrections, check_betas
 from hotloop.schedules import ScheduleFunction
 
@@ -511,23 +513,32 @@ def product(x, delta):
     return x * delta
 
 
+@distinct
+@kernel_in_order
+def adam_row(w, m, v, delta, x, rest, blend_m, blend_v, eta, correction, epsilon):
+    """`adam_step` on a row of W, whose gradient is x δ."""
+    for j in range(len(w)):
+        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
+        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
+        w[j], m[j], v[j] = w_j, m_j, v_j
+
+
 @kernel_in_order
 def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     """`adam_step` for one sample, on rows lo:hi of dense row k's kernel; the gradient is written nowhere.
 
     It takes as long as `adam_step` alone.
     """
-    number, row, n_out = theta.dtype.type, net.table[k], net.table[k, N_OUT]
+    number, row = theta.dtype.type, net.table[k]
     blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
     eta, correction, rest = number(scalars[0]), number(scalars[1]), number(scalars[2])
-    delta = net.work[row[DELTA] : row[DELTA] + n_out]
-    for i in range(lo, hi):
-        x, at = source[offset + i], row[WEIGHT] + i * n_out
-        w, m, v = theta[at : at + n_out], state[0][at : at + n_out], state[1][at : at + n_out]
-        for j in range(len(w)):
-            g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
-            m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
-            w[j], m[j], v[j] = w_j, m_j, v_j
+    first, end, n_in, n_out = row[WEIGHT], kernel_end(net, k), row[N_IN], row[N_OUT]
+    w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
+    v = state[1][first:end].reshape(n_in, n_out)
+    delta = net.work[row[DELTA] :][:n_out]
+    for i in range(np.uint64(lo), np.uint64(hi)):
+        x = source[np.uint64(offset) + i]
+        adam_row(w[i], m[i], v[i], delta, x, rest, blend_m, blend_v, eta, correction, epsilon)
 
 
 @kernel_in_order
@@ -536,23 +547,18 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
 
     So W is read once a step, not twice: where it does not fit the second cache, this is what a step costs.
     """
-    number, row, n_out = theta.dtype.type, net.table[0], net.table[0, N_OUT]
+    number, row = theta.dtype.type, net.table[0]
     blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
     eta, correction, rest = number(scalars[0]), number(scalars[1]), number(scalars[2])
-    delta = net.work[row[DELTA] : row[DELTA] + n_out]
-    z = net.work[row[VALUE] : row[VALUE] + n_out]
-    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
-    start = biases[bias : bias + n_out]
-    for j in range(len(z)):
-        z[j] = start[j]
-    for i in range(row[N_IN]):
-        x, y, at = source[offset + i], samples[coming + i], row[WEIGHT] + i * n_out
-        w, m, v = theta[at : at + n_out], state[0][at : at + n_out], state[1][at : at + n_out]
-        for j in range(len(w)):
-            g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
-            m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
-            z[j] += y * w_j
-            w[j], m[j], v[j] = w_j, m_j, v_j
+    first, end, n_in, n_out = row[WEIGHT], kernel_end(net, 0), row[N_IN], row[N_OUT]
+    w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
+    v = state[1][first:end].reshape(n_in, n_out)
+    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    begin_outputs(net, theta)
+    for i in range(np.uint64(n_in)):
+        x, y = source[np.uint64(offset) + i], samples[np.uint64(coming) + i]
+        adam_row(w[i], m[i], v[i], delta, x, rest, blend_m, blend_v, eta, correction, epsilon)
+        add_row(z, w[i], y)
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.single import single_step
+from hotloop.engine.single import single_step, single_step_ahead
 from hotloop.errors import InvalidValueError
 from hotloop.optimizers.base import Optimizer
 from hotloop.schedules import ScheduleFunction
@@ -74,7 +74,7 @@ class SGD(Optimizer):
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
         """Without momentum, a step in place, for any layer."""
-        return None if self.momentum else single_step, None
+        return (None, None) if self.momentum else (single_step, single_step_ahead)
 
     def hyper(self) -> tuple[float, ...]:
         """(ρ, whether Nesterov's)."""
