@@ -57,7 +57,7 @@ def distinct(kernel: Any) -> Any:
     Else the addresses of all are compared before each loop, as long as some vectors of it take.
     """
     if isinstance(kernel, _Kernel):
-        kernel.part_compiler.distinct = True
+        kernel.part_compiler.distinct = kernel._compiler.distinct = True
     return kernel
 
 
@@ -176,6 +176,7 @@ class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
     def _compile_core(self, args: Any, return_type: Any) -> Any:
         flags = _Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        flags.noalias = self.distinct
         context = self.targetdescr.target_context
         library = self.kind(context.codegen(), self.py_func.__qualname__)
         library.apart = self.apart
@@ -208,7 +209,6 @@ class _PartCompiler(_EntryCompiler):
 
     def _customize_flags(self, flags: compiler.Flags) -> compiler.Flags:
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
-        flags.noalias = self.distinct
         return flags
 
 

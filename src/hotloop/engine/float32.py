@@ -81,18 +81,19 @@ def expm1_float32(x):
 
 @kernel_in_order
 def log1p_float32(u):
-    """ln(1 + u) for 0 ≤ u ≤ 1."""
-    p = np.float32(-3.2440233e-03)
-    p = p * u + np.float32(1.9851454e-02)
-    p = p * u + np.float32(-5.6959517e-02)
-    p = p * u + np.float32(1.0603653e-01)
-    p = p * u + np.float32(-1.5305592e-01)
-    p = p * u + np.float32(1.9675939e-01)
-    p = p * u + np.float32(-2.4954134e-01)
-    p = p * u + np.float32(3.3329964e-01)
-    p = p * u + np.float32(-4.9999902e-01)
-    p = p * u + ONE
-    return u * p
+    """ln(1 + u) for 0 ≤ u ≤ 1.
+
+    The polynomial by pairs (Estrin): a loss wants one logarithm a row, and waits half as long for it.
+    """
+    square = u * u
+    fourth = square * square
+    p = np.float32(-3.2440233e-03) * u + np.float32(1.9851454e-02)
+    q = np.float32(-5.6959517e-02) * u + np.float32(1.0603653e-01)
+    r = np.float32(-1.5305592e-01) * u + np.float32(1.9675939e-01)
+    s = np.float32(-2.4954134e-01) * u + np.float32(3.3329964e-01)
+    t = np.float32(-4.9999902e-01) * u + ONE
+    high, low = p * square + q, r * square + s
+    return u * ((high * fourth + low) * square + t)
 
 
 @kernel_in_order

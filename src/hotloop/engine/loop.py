@@ -97,9 +97,9 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
     for step in range(n_steps):
         first, last = rows_of_step(block, step, batch_size)
         n = last - first
-        weight = 0.0
-        for i in range(first, last):
-            weight += block.weights[i]
+        weight, weights = 0.0, block.weights[first:last]
+        for i in range(len(weights)):
+            weight += weights[i]
         scale = 1.0 / weight if weight > 0.0 else 0.0
         x, total, hits = block.x, 0.0, 0.0
         for start in range(first, last, capacity):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hotloop._jit import apart, kernel, kernel_in_order
+from hotloop._jit import apart, distinct, kernel, kernel_in_order
 from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.packing import copy_terms, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
@@ -188,6 +188,7 @@ def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
                 out.data[o + i * out.row] = sums[i]
 
 
+@distinct
 @kernel_in_order
 def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
     """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four at a time, so that sums are read less."""

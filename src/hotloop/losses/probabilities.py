@@ -16,7 +16,7 @@ from hotloop._checks import (
     check_values,
     n_columns,
 )
-from hotloop._jit import kernel, kernel_in_order, kernel_inline
+from hotloop._jit import distinct, kernel, kernel_in_order, kernel_inline
 from hotloop.engine.mathfun import exp, log, log1p, sigmoid
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Loss, weigh
@@ -125,6 +125,7 @@ class SoftmaxCrossEntropy(Loss):
         return np.array(given)
 
 
+@distinct
 @kernel
 def softmax_cross_entropy(code, option, outputs, targets, weights, scale, delta, losses, hits):
     """−Σⱼ qⱼ log softmax(z)ⱼ of each sample; targets: (n, 1) classes, or (n, classes) probabilities.

@@ -412,6 +412,7 @@ def adam_number(g, m, v, w, blend_m, blend_v, eta, correction, epsilon):
     return m, v, w - eta * m * reciprocal(np.sqrt(v) * correction + epsilon)
 
 
+@distinct
 @kernel
 def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
     """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections."""
@@ -561,6 +562,7 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
         add_row(z, w[i], y)
 
 
+@distinct
 @kernel
 def lone_adam_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of `Adam` or `AdamW` without `amsgrad`."""
