@@ -21,6 +21,8 @@ DENSE_SIZE = 1000
 
 SCALE_STEPS = 20
 """Steps of Lanczos' method for the largest |λ|, to some percent."""
+BEYOND = 1.001
+"""What is added is so much of it: the sum of −s I and s I would be 0, or rounding, which ARPACK refuses."""
 
 BASIS = 40
 """Vectors that ARPACK holds, if k asks for no more: with fewer it restarts too often."""
@@ -118,8 +120,8 @@ def eigsh(
     Notes
     -----
     ``notes/000``, 2.3.2, and ``notes/004``: along a unit eigenvector the second derivative is λ.
-    ARPACK, through `scipy.sparse.linalg.eigsh`, on H + s I or s I − H with s the largest |λ|, so that
-    its tolerance is relative to s at eigenvalues near 0 too. From one vector Lanczos' method sees of
+    ARPACK, through `scipy.sparse.linalg.eigsh`, on H + s I or s I − H with s just above the largest |λ|, so
+    that its tolerance is relative to s at eigenvalues near 0 too. From one vector Lanczos' method sees of
     an eigenvalue that occurs several times one copy; the others come late, by rounding, or not at all.
 
     Examples
@@ -196,7 +198,7 @@ def _by_lanczos(
         ends = [(k, 1, 0.0)]
     else:
         low = {"SA": k, "BE": k // 2}.get(which, 0)
-        ends = [(n, sign, scale or 1.0) for n, sign in ((k - low, 1), (low, -1)) if n]
+        ends = [(n, sign, BEYOND * scale or 1.0) for n, sign in ((k - low, 1), (low, -1)) if n]
     found = []
     for n, sign, shift in ends:
 
