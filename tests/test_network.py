@@ -7,7 +7,7 @@ import hotloop as hl
 import reference
 from hotloop._jit import COMPILED
 from hotloop.engine.address import address_of
-from hotloop.engine.descent import add_gradient, descend, vector_gradient
+from hotloop.engine.descent import Inputs, add_gradient, descend, vector_gradient
 from hotloop.engine.loop import Update
 from hotloop.engine.network import backward, forward, is_relu, loss_rows
 from hotloop.engine.table import BIAS, COLUMN_GRAIN, DELTA, N_OUT, PREDICTION, VALUE, Mode
@@ -182,10 +182,8 @@ def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
         clip_norm=0.0, clip_value=0.0, needs_norm=0, average=np.empty(0, dtype), average_rates=np.zeros(1),
     )  # fmt: skip
     grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
-    nothing = np.empty(0, x.dtype)
-    descend(
-        engine.net, x.reshape(-1), n, update, 0, model.theta, grad, False, nothing, -1, ALONE, engine.panel
-    )
+    inputs = Inputs(x.reshape(-1), n, False, np.empty(0, x.dtype), -1)
+    descend(engine.net, inputs, update, 0, model.theta, grad, ALONE, engine.panel)
     close(before.astype(float) - model.theta, rate * expected, dtype)
 
 

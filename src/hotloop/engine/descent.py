@@ -4,7 +4,10 @@ Each thread takes rows of every kernel and a range of every vector (biases, γ a
 two write the same numbers.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
@@ -56,6 +59,7 @@ from hotloop.penalties import (
 )
 
 __all__ = [
+    "Inputs",
     "add_gradient",
     "add_penalties",
     "descend",
@@ -74,6 +78,16 @@ UNIT_CHUNK, UNIT_ROWS = 131072, 224
 
 # What `walk` does with each part of θ.
 COMPUTE, APPLY, BOTH = 0, 1, 2
+
+
+class Inputs(NamedTuple):
+    """What a step descends on: the inputs of a minibatch, whose deltas the network has."""
+
+    x: NDArray[Any]  # (rows * features,)
+    rows: int  # of the minibatch; if `added`, `x` has the last of them
+    added: bool  # the gradient of the loss has been added up already, some rows of it at a time
+    samples: NDArray[Any]  # where minibatches have one row, the next one is at samples[coming:]
+    coming: np.int64  # or NONE
 
 
 @kernel
@@ -147,12 +161,11 @@ def add_gradient(net, x, n, grad, accumulate, crew, panel):
 
 
 @kernel
-def descend(net, x, n, update, step, theta, grad, added, samples, coming, crew, panel):
+def descend(net, inputs, update, step, theta, grad, crew, panel):
     """∂L/∂θ, and the optimizer's step; returns the norm of the gradient if it was asked for, else 0.
 
-    `grad` has the gradient of the loss already where it was `added` up, some rows of the batch at a time.
-    Where minibatches have one row, the next one is at samples[coming:], unless `coming` is NONE: the first
-    layer's outputs for it are summed up as its weights change, and these are read once less.
+    Where minibatches have one row, and the next one is known, the first layer's outputs for it are summed up
+    as the weights change: these are read once less.
 
     A chunk of the gradient is used while it is in the first cache (in wide layers the second), and the next
     takes its place: two passes over memory of θ's size less. What a thread updates nobody else reads before
@@ -167,7 +180,7 @@ def descend(net, x, n, update, step, theta, grad, added, samples, coming, crew, 
         if phase == APPLY and together:
             apply(update, 0, step, theta, grad, 0, len(theta), factor, 0.0)
             break
-        walk(net, x, n, update, step, theta, grad, added, samples, coming, phase, factor, crew, panel)
+        walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel)
         if phase == COMPUTE and update.needs_norm:
             barrier(crew.sync, crew.n_threads)
             norm = gradient_norm(net, grad)
@@ -179,10 +192,10 @@ def descend(net, x, n, update, step, theta, grad, added, samples, coming, crew, 
 
 
 @kernel_inline
-def walk(net, x, n, update, step, theta, grad, added, samples, coming, phase, factor, crew, panel):
+def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
     """Compute this thread's parts of the gradient, apply them times `factor`, or both chunk by chunk."""
     grain, _ = tile_shape(net.work)
-    source, offset = x, np.int64(0)
+    source, offset, n, added = inputs.x, np.int64(0), inputs.rows, inputs.added
     for k in range(len(net.table)):
         row = net.table[k]
         n_out, where, group = row[N_OUT], row[WEIGHT], row[GROUP]
@@ -207,8 +220,8 @@ def walk(net, x, n, update, step, theta, grad, added, samples, coming, phase, fa
             if row[SINGLE] and phase == BOTH:
                 # Minibatches of one row: no gradient is written.
                 hyper, scalars, state = update.hyper, update.scalars[group, step], update.state
-                if k == 0 and coming != NONE:
-                    ahead = (net, hyper, scalars, state, theta, source, offset, samples, coming)
+                if k == 0 and inputs.coming != NONE:
+                    ahead = (net, hyper, scalars, state, theta, source, offset, inputs.samples, inputs.coming)
                     call(net.calls[SINGLE_AHEAD], ahead)
                 else:
                     alone = (net, k, hyper, scalars, state, theta, source, offset, lo, hi)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hotloop._jit import kernel, kernel_exact, kernel_inline
 from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
-from hotloop.engine.descent import add_gradient, descend, penalty_sum
+from hotloop.engine.descent import Inputs, add_gradient, descend, penalty_sum
 from hotloop.engine.fetch import STRIP, fetch
 from hotloop.engine.gather import gather, own_inputs
 from hotloop.engine.network import backward, forward, loss_rows
@@ -130,7 +130,8 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         coming = np.int64(NONE)
         if ahead and step + 1 < n_steps:
             coming = place_of_row(block, rows_of_step(block, step + 1, batch_size)[0], n_in)
-        norm = descend(net, x, n, update, step, theta, grad, n > capacity, block.x, coming, crew, panel)
+        inputs = Inputs(x, n, n > capacity, block.x, coming)
+        norm = descend(net, inputs, update, step, theta, grad, crew, panel)
         barrier(sync, n_threads)
         if net.limited:
             call(net.calls[LIMITS], (net, theta, crew))
