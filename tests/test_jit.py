@@ -18,6 +18,7 @@ from hotloop._jit import (
     FLAGS,
     IN_ORDER,
     apart,
+    distinct,
     kernel,
     kernel_exact,
     kernel_in_order,
@@ -393,6 +394,35 @@ def test_a_kernel_apart_is_called_with_what_it_uses():
     (head,) = [line for line in code.splitlines() if line.startswith("define") and "helper" in line]
     assert head.startswith("define internal")
     assert head.count("%arg") == 1
+
+
+@distinct
+@kernel
+def add_to(x, y, z):
+    for i in range(len(x)):
+        x[i] += y[i] * z[i]
+
+
+@pytest.mark.kernels
+def test_that_arrays_are_distinct_is_checked_with_the_jit_off():
+    x = np.ones(40)
+    y = np.arange(40.0)
+    add_to(x, y, y)  # what is only read may be the same
+    np.testing.assert_array_equal(x, 1 + y * y)
+    if not COMPILED:
+        with pytest.raises(AssertionError, match="add_to has written to an array that is part of another"):
+            add_to(x[:20], x[10:30], y)
+
+
+@compiled_only
+def test_a_kernel_of_distinct_arrays_does_not_compare_their_addresses():
+    found = []
+    for decorate in (kernel, lambda function: distinct(kernel(function))):
+        fresh = decorate(add_to.py_func)
+        fresh._cache = numba.core.caching.NullCache()
+        fresh(*np.ones((3, 5)))
+        found.append("vector.memcheck" in next(iter(fresh.inspect_llvm().values())))
+    assert found == [True, False]
 
 
 @compiled_only

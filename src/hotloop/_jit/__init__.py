@@ -5,7 +5,9 @@ whoever compiles it first, numba#7168), releases the GIL, and is compiled on fir
 calls as a whole (`parts`), kept on disk (`cache`).
 """
 
+import functools
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic, overload
 
 from hotloop._jit.cache import TALLY, Tally, cache_folder, cache_root, processor
-from hotloop._jit.parts import apart, dispatcher, distinct
+from hotloop._jit.parts import apart, dispatcher, promise_distinct
 
 __all__ = [
     "COMPILED",
@@ -89,3 +91,26 @@ def kernel_exact(function: Callable[..., Any]) -> Any:
 def kernel_inline(function: Callable[..., Any]) -> Any:
     """A `kernel` that becomes part of its callers: for what a loop over rows calls on each."""
     return kernel(function, inline=True)
+
+
+def distinct(function: Any) -> Any:
+    """A kernel that writes to none of its arrays where another of them lies: for short loops, called often.
+
+    Else the addresses of all are compared before each loop, as long as some vectors of it take. With the JIT
+    off the promise is checked.
+    """
+    return promise_distinct(function) if COMPILED else _checks_that_distinct(function)
+
+
+def _checks_that_distinct(function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    def checked(*arguments: Any) -> Any:
+        arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+        shared = [pair for pair in combinations(arrays, 2) if np.may_share_memory(*pair)]
+        before = [[array.tobytes() for array in pair] for pair in shared]
+        result = function(*arguments)
+        if before != [[array.tobytes() for array in pair] for pair in shared]:
+            raise AssertionError(f"{function.__name__} has written to an array that is part of another")
+        return result
+
+    return checked

@@ -24,7 +24,7 @@ from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined
 
 from hotloop._jit.cache import EntryFiles, cache_of, processor
 
-__all__ = ["apart", "dispatcher", "distinct"]
+__all__ = ["apart", "dispatcher", "promise_distinct"]
 
 WIDEST = '"prefer-vector-width"="512"'
 """Of loops: LLVM keeps to half of AVX-512 on Intel's processors, whose clock the other half once slowed. The
@@ -51,11 +51,8 @@ def apart(kernel: Any) -> Any:
     return kernel
 
 
-def distinct(kernel: Any) -> Any:
-    """Promise that what a kernel writes to is no other of its arrays: for short loops that are called often.
-
-    Else the addresses of all are compared before each loop, as long as some vectors of it take.
-    """
+def promise_distinct(kernel: Any) -> Any:
+    """What `hotloop._jit.distinct` says, to LLVM."""
     if isinstance(kernel, _Kernel):
         kernel.part_compiler.distinct = kernel._compiler.distinct = True
     return kernel
