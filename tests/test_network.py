@@ -32,6 +32,7 @@ NETWORKS = {
     "sigmoid": (3, (hl.Dense(1, "sigmoid"), hl.Dense(4, "sigmoid"), hl.Dense(3, "sigmoid"))),
     "linear and deep": (2, tuple(hl.Dense(k) for k in (3, 1, 4, 2))),
     "no biases": (5, (hl.Dense(6, "tanh", use_bias=False), hl.Dense(3, use_bias=False))),
+    "few outputs of many": (3, (hl.Dense(20, "relu"), hl.Dense(1))),
     "some biases": (5, (hl.Dense(6, "relu", use_bias=False), hl.Dense(4, "sigmoid"), hl.Dense(3))),
 }
 if COMPILED:

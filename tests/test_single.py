@@ -125,7 +125,7 @@ AHEAD = {
     "rarer": (hl.Dense(48, "gelu", lr_scale=0.3), HALF),
     "dropout": (WIDE, hl.Dropout(0.3), HALF),
     "frozen": (hl.Dense(48, "relu", lr_scale=0), HALF),
-    # The first layer does not begin with the next sample here.
+    # With Adam the first layer does not begin with the next sample here.
     "odd": (hl.Dense(50, "relu"), HALF),
     "prelu": (hl.Dense(48, "prelu"), HALF),
     "linear": (hl.Dense(48), HALF),

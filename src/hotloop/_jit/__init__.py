@@ -94,10 +94,11 @@ def kernel_inline(function: Callable[..., Any]) -> Any:
 
 
 def distinct(function: Any) -> Any:
-    """A kernel that writes to none of its arrays where another of them lies: for short loops, called often.
+    """A kernel that reads and writes nothing by one of its arrays that it writes by another.
 
-    Else the addresses of all are compared before each loop, as long as some vectors of it take. With the JIT
-    off the promise is checked.
+    For short loops that are called often: else the addresses of all arrays are compared before each, as long
+    as some vectors of it take. With the JIT off it is checked that an array that is written to is part of no
+    other, so callers hand over no more than is used.
     """
     return promise_distinct(function) if COMPILED else _checks_that_distinct(function)
 

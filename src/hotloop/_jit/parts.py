@@ -130,12 +130,13 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
                     function.attributes.add("noinline")
         super().add_ir_module(ir_module)
 
-    def _optimize_final_module(self) -> None:
+    def _optimize_final_module(self, *arguments: Any) -> None:
         """Optimise it, with all its parts, which are its own."""
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
-                function.linkage = llvm.Linkage.internal
-        super()._optimize_final_module()
+        with contextlib.suppress(AttributeError):  # numba has changed within: it is right so too, but slower
+            for function in self._final_module.functions:
+                if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
+                    function.linkage = llvm.Linkage.internal
+        super()._optimize_final_module(*arguments)
 
 
 class _Flags(compiler.Flags):  # type: ignore[misc]
@@ -173,7 +174,8 @@ class _EntryCompiler(_FunctionCompiler):  # type: ignore[misc]
     def _compile_core(self, args: Any, return_type: Any) -> Any:
         flags = _Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
-        flags.noalias = self.distinct
+        if self.distinct and hasattr(flags, "noalias"):
+            flags.noalias = True
         context = self.targetdescr.target_context
         library = self.kind(context.codegen(), self.py_func.__qualname__)
         library.apart = self.apart

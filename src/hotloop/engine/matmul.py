@@ -178,12 +178,14 @@ def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
     some = len(panel) // FEW
     for first in range(0, rows, some):
         n = min(some, rows - first)
+        terms = a.data[a.offset + first :][: (inner - 1) * a.col + n]
         for j in range(cols):
             sums = panel[j * n : (j + 1) * n]
+            factors = b.data[b.offset + j * b.col :][: (inner - 1) * b.row + 1]
             s, o = start.offset + first * start.row + j, out.offset + first * out.row + j
             for i in range(n):
                 sums[i] = start.data[s + i * start.row]
-            add_terms(sums, a.data, a.offset + first, a.col, b.data, b.offset + j * b.col, b.row, inner)
+            add_terms(sums, terms, 0, a.col, factors, 0, b.row, inner)
             for i in range(n):
                 out.data[o + i * out.row] = sums[i]
 

@@ -4,7 +4,7 @@ One sample uses each number of W once, so reading and writing W is what a step c
 input is 0 adds nothing to the outputs and has no gradient. Images, counts and what ReLU lets through are
 mostly 0. An optimizer may have kernels that make the gradient while they change W, and then sum up what the
 new W gives for the sample after this (`Optimizer.single_kernels`). Weights and values are those of the other
-form to the last bit, as long as they are finite.
+form to the last bit, but for the sign of a zero, as long as they are finite.
 
 What is done to a row of W takes few vectors, so what comes before and after it counts: W is a matrix here, of
 whose rows numba, given an unsigned index, does not ask where they begin and end.

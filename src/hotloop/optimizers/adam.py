@@ -536,10 +536,9 @@ def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     first, end, n_in, n_out = row[WEIGHT], kernel_end(net, k), row[N_IN], row[N_OUT]
     w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
     v = state[1][first:end].reshape(n_in, n_out)
-    delta = net.work[row[DELTA] :][:n_out]
+    x, delta = source[offset : offset + n_in], net.work[row[DELTA] :][:n_out]
     for i in range(np.uint64(lo), np.uint64(hi)):
-        x = source[np.uint64(offset) + i]
-        adam_row(w[i], m[i], v[i], delta, x, rest, blend_m, blend_v, eta, correction, epsilon)
+        adam_row(w[i], m[i], v[i], delta, x[i], rest, blend_m, blend_v, eta, correction, epsilon)
 
 
 @kernel_in_order
@@ -554,12 +553,12 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     first, end, n_in, n_out = row[WEIGHT], kernel_end(net, 0), row[N_IN], row[N_OUT]
     w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
     v = state[1][first:end].reshape(n_in, n_out)
+    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     begin_outputs(net, theta)
     for i in range(np.uint64(n_in)):
-        x, y = source[np.uint64(offset) + i], samples[np.uint64(coming) + i]
-        adam_row(w[i], m[i], v[i], delta, x, rest, blend_m, blend_v, eta, correction, epsilon)
-        add_row(z, w[i], y)
+        adam_row(w[i], m[i], v[i], delta, x[i], rest, blend_m, blend_v, eta, correction, epsilon)
+        add_row(z, w[i], y[i])
 
 
 @distinct
