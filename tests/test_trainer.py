@@ -445,7 +445,7 @@ def test_the_bar_shows_epoch_loss_accuracy_and_pace(capsys):
     last = err.replace("\r", "\n").strip().splitlines()[-1]
     for part in ("epoch 2/2", "100%", " loss=0.", "accuracy=0.", "val_loss=", "val_accuracy="):
         assert part in last
-    assert re.search(r"\d+ ?k? rows/s", last), last
+    assert re.search(r"\d ?[kMG]? rows/s", last), last
 
 
 def test_no_bar_is_shown_unasked(capsys):
