@@ -117,9 +117,7 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
 @apart
 @kernel
 def _finish(out, i, cols, after):
-    """What tiles do to their sums before they store them (`finished`), to row i."""
-    if after == PLAIN:
-        return
+    """What tiles do to their sums before they store them (`finished`), to row i, if `after` is not PLAIN."""
     zero, first = out.data.dtype.type(0), out.offset + i * out.row
     to = out.data[first : first + cols]
     if after == RECTIFIED:
@@ -309,4 +307,5 @@ def _outer(out, start, a, b, rows, cols, after):
         else:
             for j in range(cols):
                 to[j] = origin[j] + factor * b.data[b.offset + j * b.col]
-        _finish(out, i, cols, after)
+        if after != PLAIN:
+            _finish(out, i, cols, after)
