@@ -86,8 +86,7 @@ def single_forward(net, k, theta, source, offset, lo, hi):
     n_out, w = row[N_OUT], theta[row[WEIGHT] : kernel_end(net, k)].reshape(row[N_IN], row[N_OUT])[lo:hi]
     x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
     if lo == 0:
-        biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
-        copy(biases[bias : bias + n_out], z)
+        begin_outputs(net, k, theta)
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
     count = nonzeros(x, places)
     # Four rows at a time, so that z is read less.
@@ -102,9 +101,9 @@ def single_forward(net, k, theta, source, offset, lo, hi):
 
 
 @kernel
-def begin_outputs(net, theta):
-    """The outputs of row 0 of the table for one sample, before its inputs count: the biases."""
-    row = net.table[0]
+def begin_outputs(net, k, theta):
+    """The outputs of dense row k of the table for one sample, before its inputs count: the biases."""
+    row = net.table[k]
     biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
     copy(biases[bias : bias + row[N_OUT]], net.work[row[VALUE] : row[VALUE] + row[N_OUT]])
 
@@ -153,7 +152,7 @@ def single_step_ahead(net, hyper, scalars, state, theta, source, offset, samples
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     w = theta[row[WEIGHT] : kernel_end(net, 0)].reshape(n_in, n_out)
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
-    begin_outputs(net, theta)
+    begin_outputs(net, 0, theta)
     places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
     for c in range(either_nonzero(x, y, places)):
         i = np.uint64(places[c])

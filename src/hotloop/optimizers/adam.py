@@ -555,7 +555,7 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     v = state[1][first:end].reshape(n_in, n_out)
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
-    begin_outputs(net, theta)
+    begin_outputs(net, 0, theta)
     for i in range(np.uint64(n_in)):
         adam_row(w[i], m[i], v[i], delta, x[i], rest, blend_m, blend_v, eta, correction, epsilon)
         add_row(z, w[i], y[i])

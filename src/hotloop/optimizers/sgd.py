@@ -73,7 +73,7 @@ class SGD(Optimizer):
         return sgd_step
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """Without momentum, a step in place, for any layer."""
+        """Without momentum, a step in place, for any layer, and the next sample's outputs with it."""
         return (None, None) if self.momentum else (single_step, single_step_ahead)
 
     def hyper(self) -> tuple[float, ...]:
