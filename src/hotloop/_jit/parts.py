@@ -130,13 +130,22 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
                     function.attributes.add("noinline")
         super().add_ir_module(ir_module)
 
-    def _optimize_final_module(self, *arguments: Any) -> None:
-        """Optimise it, with all its parts, which are its own."""
+    def _optimize_final_module(self) -> None:
+        """Optimise it, with all its parts, which are its own; once, where numba goes over it twice.
+
+        (The first time is for references to Python's objects and arrays; kernels hold few of them.)
+        """
         with contextlib.suppress(AttributeError):  # numba has changed within: it is right so too, but slower
             for function in self._final_module.functions:
                 if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
                     function.linkage = llvm.Linkage.internal
-        super()._optimize_final_module(*arguments)
+        try:
+            passes, builder = self._codegen._module_pass_manager()
+        except (AttributeError, TypeError):  # numba has changed within
+            super()._optimize_final_module()
+            return
+        with self._recorded_timings.record("Module passes", builder):
+            passes.run(self._final_module, builder)
 
 
 class _Flags(compiler.Flags):  # type: ignore[misc]
