@@ -327,6 +327,39 @@ def test_hit_is_the_first_largest_output():
     assert hit(LOSSES["mse"], [1.0], [1.0]) == 0
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_out", [2, 3, 7, 8, 9, 10, 15, 16, 17])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 33])
+def test_few_classes_are_as_many_classes(n, n_out, dtype):
+    """Where rows fit a vector, and groups of rows do not come out even; ties, NaN, and no weight among them.
+
+    With weights of probability the general form counts, so that both are compared.
+    """
+    rng = np.random.default_rng(n)
+    outputs = rng.integers(-3, 4, (n, n_out)).astype(dtype)
+    outputs[n // 2, n_out // 2] += 0.25
+    if n > 4:
+        outputs[1, n_out - 1], outputs[4, 0] = np.nan, np.inf
+    labels = rng.integers(0, n_out, (n, 1))
+    weights = rng.choice([0.0, 0.5, 2.0], n).astype(dtype)
+    criterion = criterion_of(LOSSES["softmax_cross_entropy"], np.dtype(dtype))
+
+    def results(targets):
+        around = np.full(n * n_out + 64, 7, dtype)
+        delta, (found, hits) = around[32 : 32 + n * n_out], np.empty((2, n))
+        losses_of_rows(criterion, outputs.ravel(), targets, weights, 0.25, delta, found, hits)
+        np.testing.assert_array_equal(around[:32], 7)
+        np.testing.assert_array_equal(around[32 + n * n_out :], 7)
+        return delta, found, hits
+
+    few, many = results(labels.astype(dtype)), results(np.eye(n_out, dtype=dtype)[labels[:, 0]])
+    for one, other in zip(few[:2], many[:2], strict=True):
+        np.testing.assert_allclose(one, other, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    np.testing.assert_array_equal(few[2], many[2])
+    peaks = np.argmax(outputs, axis=1) == labels[:, 0]
+    np.testing.assert_array_equal(few[2], np.isfinite(outputs).all(axis=1) & peaks)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_hits(name):
     """By hand, for each kind of target."""

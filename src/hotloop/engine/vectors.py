@@ -43,10 +43,14 @@ class Vectors:
 
     def _mask(self, v: int) -> Any:
         """Which lanes of vector `v` are columns that exist."""
-        wide = ir.VectorType(I32, self.lanes)
-        columns = ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)])
+        columns = self.columns(v)
         n_cols = self.builder.trunc(self.n_cols, I32)
-        return self.builder.icmp_signed("<", columns, self.splat(n_cols, wide))
+        return self.builder.icmp_signed("<", columns, self.splat(n_cols, columns.type))
+
+    def columns(self, v: int) -> Any:
+        """The numbers of the columns of vector `v`."""
+        first = v * self.lanes
+        return ir.Constant(ir.VectorType(I32, self.lanes), [*range(first, first + self.lanes)])
 
     def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
@@ -68,12 +72,12 @@ class Vectors:
             self.builder.insert_element(nothing, value, I32(0)), nothing, zeros
         )
 
-    def load(self, base: Any) -> list[Any]:
-        """The vectors from `base` on; columns that do not exist are not read."""
+    def load(self, base: Any, missing: float = 0.0) -> list[Any]:
+        """The vectors from `base` on; columns that do not exist are not read, and `missing`."""
         if self._masks is not None:
-            zero = ir.Constant(self.type, None)
+            instead = ir.Constant(self.type, [missing] * self.lanes)
             return [
-                self._call("masked.load", self.type, [self._at(base, v), I32(self.bytes), mask, zero])
+                self._call("masked.load", self.type, [self._at(base, v), I32(self.bytes), mask, instead])
                 for v, mask in enumerate(self._masks)
             ]
         values = [self.builder.load(self._at(base, v)) for v in range(self.count)]

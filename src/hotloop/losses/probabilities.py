@@ -18,6 +18,7 @@ from hotloop._checks import (
 )
 from hotloop._jit import distinct, kernel, kernel_in_order, kernel_inline
 from hotloop.engine.mathfun import exp, log, log1p, sigmoid
+from hotloop.engine.rows import GROUP, SHORT, below_peak, shares_less_label, total_of
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Loss, weigh
 
@@ -135,6 +136,9 @@ def softmax_cross_entropy(code, option, outputs, targets, weights, scale, delta,
     """
     n_out, number = len(outputs) // len(losses), outputs.dtype.type
     smoothing = number(option)
+    if n_out <= SHORT and targets.shape[1] == 1 and smoothing == ZERO:
+        cross_entropy_of_few(outputs, targets, weights, scale, delta, losses, hits)
+        return
     for i in range(len(losses)):
         row = i * n_out
         peak = outputs[row]
@@ -163,6 +167,44 @@ def softmax_cross_entropy(code, option, outputs, targets, weights, scale, delta,
             share[label] -= factor
         if factor == 0:
             share[:] = 0  # also where the loss is infinite: a row of no weight is not there
+
+
+@distinct
+@kernel
+def cross_entropy_of_few(outputs, targets, weights, scale, delta, losses, hits):
+    """`softmax_cross_entropy` of few classes, a row in a vector.
+
+    Nothing here is decided sample by sample: which class is the largest nobody can foretell, and a wrong
+    guess takes the processor as long as the rest.
+    """
+    n, n_out, number = len(losses), len(outputs) // len(losses), outputs.dtype.type
+    for i in range(n):
+        peak, first = below_peak(delta, outputs, i * n_out, n_out)
+        label = int(targets[i, 0])
+        gap = outputs[i * n_out + label] - peak
+        hits[i] = ONE if first == label else gap  # the gap is 0 or less, or NaN
+    for k in range(len(delta)):
+        delta[k] = exp(delta[k])
+    for i in range(n):
+        losses[i] = total_of(delta, i * n_out, n_out)
+    for i in range(0, n, GROUP):
+        # Past the last row the last once more.
+        i1, i2, i3 = min(i + 1, n - 1), min(i + 2, n - 1), min(i + 3, n - 1)
+        places = i * n_out, i1 * n_out, i2 * n_out, i3 * n_out
+        labels = int(targets[i, 0]), int(targets[i1, 0]), int(targets[i2, 0]), int(targets[i3, 0])
+        f0, f1 = number(weights[i] * scale), number(weights[i1] * scale)
+        f2, f3 = number(weights[i2] * scale), number(weights[i3] * scale)
+        r0, r1 = f0 / number(losses[i]), f1 / number(losses[i1])
+        r2, r3 = f2 / number(losses[i2]), f3 / number(losses[i3])
+        shares_less_label(delta, places, n_out, labels, (r0, r1, r2, r3), (f0, f1, f2, f3))
+    for i in range(n):
+        if number(weights[i] * scale) == 0:
+            delta[i * n_out : (i + 1) * n_out] = 0  # also where the loss is infinite
+    for i in range(n):
+        total, gap = number(losses[i]), number(hits[i])
+        hit = gap > ZERO
+        losses[i] = log(total) - (ZERO if hit else gap)
+        hits[i] = 1.0 if hit and total == total else 0.0
 
 
 @kernel_inline
