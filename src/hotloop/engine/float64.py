@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from hotloop._jit import kernel, kernel_in_order
+from hotloop.engine.float32 import DIVIDES
 
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
@@ -130,10 +131,12 @@ def softplus_float64(x):
 
 @kernel_in_order
 def reciprocal_float64(x):
-    """1/x for 1e-300 < x < 1e300 without the divider; relative error below 3e-16.
+    """1/x for 1e-300 < x < 1e300, mostly without the divider; relative error below 3e-16.
 
     As `reciprocal_float32`: the first guess is 5 % off. A division takes half of the time of Adam.
     """
+    if DIVIDES:
+        return 1.0 / x
     y = np.int64(RECIPROCAL_GUESS - np.float64(x).view(np.int64)).view(np.float64)
     y = y * (2.0 - x * y)
     y = y * (2.0 - x * y)
