@@ -237,8 +237,10 @@ def _multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, af
     tile_rows, tile_cols = tile_shape(out.data)
     rows = last - first
     wide, very_wide = cols >= WIDE and rows >= WORTH_PACKING, cols >= VERY_WIDE and rows >= WORTH_PACKING
-    if rows == 1 and b.col == 1:
-        tile_rows, tile_cols = 1, ROW_VECTORS // VECTORS * tile_cols
+    if rows == 1:
+        most = ROW_VECTORS // VECTORS
+        room = most if b.col == 1 else len(panel) // (max(inner, 1) * tile_cols)
+        tile_rows, tile_cols = 1, min(most, room) * tile_cols
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         # The last 4 of 100 columns, say: a wider tile would mostly compute what does not exist.

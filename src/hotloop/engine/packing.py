@@ -33,7 +33,7 @@ def copy_terms(panel, at, source, offset, step, n, terms, width):
 @kernel
 def pack_transposed(panel, b, offset, step, n_cols, terms, tile_cols):
     """A panel of a transposed `b`, whose columns are `step` apart."""
-    lanes = tile_cols // VECTORS
+    lanes = tile_shape(panel)[1] // VECTORS
     for c in range(0, n_cols, lanes):
         for p in range(0, terms, lanes):
             to, source = p * tile_cols + c, offset + c * step + p
