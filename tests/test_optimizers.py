@@ -11,7 +11,7 @@ import reference
 from helpers import scalars_of, take_step, update_of
 from hotloop._jit import COMPILED, FLAGS
 from hotloop.errors import HotloopError, InvalidTypeError, InvalidValueError
-from hotloop.optimizers import adam, adaptive, schedulefree, sgd, sign
+from hotloop.optimizers import adam, adam_kin, adaptive, schedulefree, sgd, sign
 
 STEPS = 40
 
@@ -455,10 +455,10 @@ KERNELS = [  # kernel, how many vectors it takes, how many numbers
     (sgd.momentum_step, 3, 3),
     (adam.adam_step, 4, 6),
     (adam.amsgrad_step, 5, 6),
-    (adam.adamax_step, 4, 4),
-    (adam.nadam_step, 4, 6),
-    (adam.radam_step, 4, 5),
-    (adam.adabelief_step, 4, 5),
+    (adam_kin.adamax_step, 4, 4),
+    (adam_kin.nadam_step, 4, 6),
+    (adam_kin.radam_step, 4, 5),
+    (adam_kin.adabelief_step, 4, 5),
     (adaptive.adagrad_step, 3, 3),
     (adaptive.adadelta_step, 4, 3),
     (adaptive.rmsprop_step, 5, 5),

@@ -6,7 +6,8 @@ one family alone. To add a member: a code (append-only over all files: the next 
 dataclass, a kernel, and a branch in that file's `…_step`.
 """
 
-from hotloop.optimizers.adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
+from hotloop.optimizers.adam import Adam, AdamW
+from hotloop.optimizers.adam_kin import AdaBelief, Adamax, NAdam, RAdam
 from hotloop.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from hotloop.optimizers.base import Optimizer
 from hotloop.optimizers.schedulefree import (

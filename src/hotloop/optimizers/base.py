@@ -12,7 +12,7 @@ from hotloop._checks import check_number
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.schedules import ScheduleFunction
 
-__all__ = ["Optimizer", "adam_corrections", "check_betas", "one_minus_power"]
+__all__ = ["Optimizer", "TwoAverages", "adam_corrections", "check_betas", "one_minus_power"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,33 @@ class Optimizer(ABC):
         self, theta: NDArray[Any], state: NDArray[Any], steps_done: int
     ) -> None:
         """After an epoch, also one cut short: put into θ what predicts. By default it stays as it is."""
+
+
+@dataclass(frozen=True)
+class TwoAverages(Optimizer, ABC):
+    """What Adam and its kin share: a running mean m of the gradient, and v or its kin, for its size."""
+
+    lr: float | ScheduleFunction = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """m and v."""
+        return 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "betas", check_betas(self.betas))
+        check_number(self.eps, "eps", low=0.0)
+
+    def hyper(self) -> tuple[float, ...]:
+        """(β₁, β₂, ε)."""
+        return (*self.betas, self.eps)
+
+    @abstractmethod
+    def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers of each step that the kernel reads: (steps, numbers)."""
 
 
 def check_betas(betas: Any) -> tuple[float, float]:
