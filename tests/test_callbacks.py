@@ -204,6 +204,8 @@ def test_r2_is_that_of_scikit_learn():
             assert r2(y, outputs) == pytest.approx(r2_score(y, outputs), rel=1e-12)
     assert r2(y[:, 0], outputs[:, :1]) == pytest.approx(r2_score(y[:, 0], outputs[:, 0]), rel=1e-12)
     assert math.isnan(r2(np.ones(5), np.ones((5, 1))))
+    with refuses(ValueError, "y"):
+        r2(np.ones(5), np.ones((5, 3)))
 
 
 def regression(**options):

@@ -176,6 +176,39 @@ def test_a_warm_start_goes_on_with_lbfgs():
         model.fit(X, y)
 
 
+def test_a_warm_start_goes_on_with_another_loss():
+    X, y = data(C)
+    model = hl.MLPClassifier(warm_start=True, max_iter=3, random_state=0).fit(X, y)
+    before = model.coefs_[0].copy()
+    smooth = hl.losses.SoftmaxCrossEntropy(label_smoothing=0.3)
+    model.set_params(loss=smooth, max_iter=300, learning_rate_init=0.01).fit(X, y)
+    assert (model.coefs_[0] != before).any()
+    # The loss that is left is the smoothing's: −Σ q log q with q of 0.8, 0.1 and 0.1.
+    least = -(0.8 * np.log(0.8) + 2 * 0.1 * np.log(0.1))
+    assert least < model.loss_ < least + 0.1
+    one = hl.MLPClassifier(warm_start=True, max_iter=3).fit(X, y == 0)
+    assert one.out_activation_ == "logistic"
+    before = one.model_.theta.copy()
+    with refuses(ValueError, "loss"):
+        one.set_params(loss="softmax_cross_entropy").fit(X, y == 0)
+    np.testing.assert_array_equal(one.model_.theta, before)
+    X, y = data(R)
+    model = hl.MLPRegressor(warm_start=True, max_iter=3, random_state=0).fit(X, y)
+    model.set_params(loss="mae", max_iter=300).fit(X, y)
+    assert model.loss_ == pytest.approx(np.abs(model.predict(X) - y).mean(), rel=0.2)
+    with refuses(ValueError, "loss"):
+        model.set_params(loss="gaussian_nll").fit(X, y)
+
+
+def test_a_refused_first_partial_fit_leaves_nothing_behind():
+    X, y = data(C)
+    model = hl.MLPClassifier(early_stopping=True)
+    with refuses(ValueError, "early_stopping"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    model.set_params(early_stopping=False).partial_fit(X, y, classes=[0, 1, 2, 3])
+    assert model.n_outputs_ == 4
+
+
 def test_a_best_of_the_past_is_not_restored():
     X, y = data(C)
     model = hl.MLPClassifier(warm_start=True, early_stopping=True, max_iter=5, random_state=0).fit(X, y)

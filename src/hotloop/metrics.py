@@ -18,6 +18,10 @@ def r2(y: NDArray[Any], outputs: NDArray[Any]) -> float:
 
     As scikit-learn's ``r2_score``; NaN where the targets are all alike.
     """
+    if np.size(y) != outputs.size:
+        raise InvalidValueError(
+            f"y: R² is of values, one for each output; y has shape {np.shape(y)}, outputs {outputs.shape}"
+        )
     y = np.asarray(y, np.float64).reshape(outputs.shape)
     residual = np.square(y - outputs).sum(axis=0)
     spread = np.square(y - y.mean(axis=0)).sum(axis=0)

@@ -113,17 +113,17 @@ class MLP(BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, grows: bool = False
     ) -> Any:
         check_parameters(self)
-        first = not hasattr(self, "_model") or (not self.warm_start and not grows)
-        task = self._read(X, y, sample_weight, reset=first, grows=grows)
-        rng = check_random_state(self.random_state)
-        self._begin(task, rng, first)
         if grows and (self.early_stopping or self.scoring is not None):
             raise InvalidValueError("early_stopping: partial_fit does not support early_stopping=True")
         if (X_val is None) != (y_val is None):
             raise InvalidValueError("X_val, y_val: give both, or none")
+        if X_val is not None and self.solver == "lbfgs":
+            raise InvalidValueError("X_val: L-BFGS does not stop early; choose solver='adam' or 'sgd'")
+        first = not hasattr(self, "_model") or (not self.warm_start and not grows)
+        task = self._read(X, y, sample_weight, reset=first, grows=grows)
+        rng = check_random_state(self.random_state)
+        self._begin(task, rng, first)
         if self.solver == "lbfgs":
-            if X_val is not None:
-                raise InvalidValueError("X_val: L-BFGS does not stop early; choose solver='adam' or 'sgd'")
             self._fit_lbfgs(task)
             return self
         validation = None
@@ -159,6 +159,14 @@ class MLP(BaseEstimator, ABC):
     def _n_units(self) -> int:
         """Units of the last layer."""
         return self.n_outputs_
+
+    def _check_units(self, loss: Loss, wanted: int) -> None:
+        """That the network has the outputs that a loss wants; it may be another than at first."""
+        if wanted != self._n_units():
+            raise InvalidValueError(
+                f"loss: {loss.label()} takes {wanted} outputs here, and the network has {self._n_units()}; "
+                "set warm_start=False and fit to start anew"
+            )
 
     def _split(self, task: Task, rng: np.random.RandomState) -> tuple[Task, Task]:
         """Set samples aside for validation, the same as scikit-learn would."""

@@ -12,6 +12,7 @@ from hotloop.errors import InvalidValueError
 from hotloop.estimators._inputs import read
 from hotloop.estimators._mlp_base import HOW_TO_READ, MLP, Task, trains_in_minibatches
 from hotloop.estimators._mlp_heads import Labels, labels_of
+from hotloop.losses import Loss
 
 __all__ = ["MLPClassifier"]
 
@@ -211,7 +212,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             raise InvalidValueError(
                 "class_weight: 'balanced' needs all samples at once; pass a dict of weights"
             )
-        if hasattr(self, "classes_"):
+        if hasattr(self, "_model"):
             if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
                 raise InvalidValueError(f"classes: {classes!r} are not those of before, {self.classes_!r}")
         elif classes is None:
@@ -304,6 +305,10 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "y: warm_start can only be used where `y` has the same classes as in the previous call to "
                 f"fit. Previously got {self.classes_}, `y` has {found}"
             )
+        else:
+            loss = self._labels.loss(self.loss)
+            self._check_units(loss, self._labels.n_outputs(loss))
+            self._take(loss)
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):
             raise InvalidValueError(f"y: has classes not in {self.classes_}: {unknown}")
@@ -328,10 +333,13 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _settle(self, labels: Labels) -> None:
         """The classes, and with them loss and outputs."""
-        self._labels, self._loss = labels, labels.loss(self.loss)
-        self.classes_ = labels.classes
+        self._labels, self.classes_ = labels, labels.classes
+        self._take(labels.loss(self.loss))
         self.n_outputs_ = labels.n_outputs(self._loss)
-        self.out_activation_ = labels.out_activation(self._loss)
+
+    def _take(self, loss: Loss) -> None:
+        self._loss = loss
+        self.out_activation_ = self._labels.out_activation(loss)
 
     def _stratify(self, task: Task) -> Any:
         return self._labels.indicator(task.y) if self._labels.kind == "binary" else None

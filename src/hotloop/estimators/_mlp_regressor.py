@@ -265,14 +265,15 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         targets = y.reshape(len(y), -1)
-        if reset:
-            self._head = RegressionHead.of(self.loss, targets.shape[1])
-            self._loss, self.n_outputs_ = self._head.loss, targets.shape[1]
-            self.out_activation_ = self._head.out_activation
-        elif targets.shape[1] != self.n_outputs_:
+        if not reset and targets.shape[1] != self.n_outputs_:
             raise InvalidValueError(
                 f"y: has {targets.shape[1]} targets, but training began with {self.n_outputs_}"
             )
+        head = RegressionHead.of(self.loss, targets.shape[1])
+        if not reset:
+            self._check_units(head.loss, head.n_outputs)
+        self._head, self._loss, self.n_outputs_ = head, head.loss, targets.shape[1]
+        self.out_activation_ = head.out_activation
         weights = self._weights(weights, len(y))
         return Task(X, y, targets, weights, weights)
 
