@@ -232,23 +232,27 @@ def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int, on
     return 2 if capacity > 1 and [(o.op, o.code) for o in after] == [(ELEMENTWISE, RELU)] else 1
 
 
-def bind(
-    operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any],
-    running: NDArray[Any], penalty: PenaltyTerm | None = None, gathers: bool = False,
-    on_unit: Collection[int] = (),
-) -> Net:  # fmt: skip
-    """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none.
+class _Room:
+    """Counts out the places in `Net.work`."""
 
-    With `gathers` it has room for the inputs of a minibatch. The products of the rows `on_unit` are those of
-    `engine.amx`.
-    """
+    def __init__(self, dtype: np.dtype[Any]):
+        self.dtype, self.size = dtype, 0
+
+    def take(self, numbers: int) -> int:
+        """Where the next so many numbers are."""
+        first, self.size = self.size, self.size + padded(int(numbers), self.dtype)
+        return first
+
+
+def _describe(
+    operations: list[Operation], penalty: PenaltyTerm | None, on_unit: Collection[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], list[int]]:
+    """What of a `Net`'s `table` and `options` no minibatch changes, and the codes of all penalties."""
     offset_of = {id(parameter): offset for parameter, offset in theta_offsets(operations)}
     running_offset_of = {id(buffer): offset for buffer, offset in buffer_offsets(operations)}
     groups = rate_groups(operations)
     table = np.full((len(operations), COLUMNS), NONE, np.int64)
-    options = np.zeros((len(operations), OPTIONS))
-    size = kernel_rows = 0
-    terms = []
+    options, terms, kernel_rows = np.zeros((len(operations), OPTIONS)), [], 0
     for k, (row, numbers, operation) in enumerate(zip(table, options, operations, strict=True)):
         row[ON_UNIT], row[PRODUCT], row[SINGLE] = k in on_unit, NOWHERE, 0
         row[OP], row[CODE] = operation.op, operation.code
@@ -268,24 +272,36 @@ def bind(
             if term is not None and not frozen:
                 row[PENALTY], numbers[LIMIT:] = term.code, (*term.options, term.rows)
                 terms.append(term.code)
-        row[VALUE], size = size, size + padded(capacity * operation.n_out, dtype)
-        row[COLUMN], size = size, size + padded(COLUMN_VECTORS * operation.n_out, dtype)
+    return table, options, terms
+
+
+def bind(
+    operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any],
+    running: NDArray[Any], penalty: PenaltyTerm | None = None, gathers: bool = False,
+    on_unit: Collection[int] = (),
+) -> Net:  # fmt: skip
+    """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none.
+
+    With `gathers` it has room for the inputs of a minibatch. The products of the rows `on_unit` are those of
+    `engine.amx`.
+    """
+    table, options, terms = _describe(operations, penalty, on_unit)
+    room, n_in = _Room(dtype), operations[0].n_in
+    for row in table:
+        row[VALUE], row[COLUMN] = room.take(capacity * row[N_OUT]), room.take(COLUMN_VECTORS * row[N_OUT])
     for k in reversed(range(len(operations))):
         if k + 1 < len(operations) and operations[k + 1].op in IN_PLACE:
             table[k, DELTA] = table[k + 1, DELTA]
         else:
-            table[k, DELTA], size = size, size + padded(capacity * operations[k].n_out, dtype)
-    rows, cols = (max(widths) for widths in zip(*((o.n_in, o.n_out) for o in operations), strict=True))
-    zeros, size = size, size + padded(max(rows, cols), dtype)
-    spread = min(capacity, MOST_TERMS) * rows
-    most = max(rows, cols, capacity)
+            table[k, DELTA] = room.take(capacity * operations[k].n_out)
+    rows, cols = int(table[:, N_IN].max()), int(table[:, N_OUT].max())
+    zeros = room.take(max(rows, cols))
+    most, spread = max(rows, cols, capacity), min(capacity, MOST_TERMS) * rows
     scratch = max(panel_size(most, cols, spread), amx_scratch(most, most) if on_unit else 0)
     scratch = padded(scratch, dtype)
-    panels, size = size, size + n_threads * scratch
-    n_in = operations[0].n_in
+    panels = room.take(n_threads * scratch)
     relays = rows_of_relay(operations, capacity, n_threads, 0 in on_unit) if gathers else 0
-    places = n_threads if relays else int(gathers)
-    inputs, size = size, size + padded(places * capacity * n_in, dtype)
+    inputs = room.take((n_threads if relays else int(gathers)) * capacity * n_in)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     cuts = cuts_by_cost(np.ones(n_in), n_threads if relays else 0)
     if relays and 0 in on_unit:  # of two threads
@@ -294,11 +310,11 @@ def bind(
         table=table,
         options=options,
         running=running,
-        work=aligned_zeros(size, dtype),
+        work=aligned_zeros(room.size, dtype),
         one=np.ones(1, dtype),
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
-        partial=np.zeros((3, kernel_rows)),
+        partial=np.zeros((3, int(table[table[:, OP] == DENSE, N_IN].sum()))),
         calls=np.full(CALLS, NOWHERE, np.int64),
         first=trained[0] if trained else len(operations),
         zeros=zeros,
@@ -309,5 +325,5 @@ def bind(
         cuts=cuts,
         penalised=int(any(code in HAS_GRADIENT for code in terms)),
         limited=int(any(code in HAS_LIMIT for code in terms)),
-        alike=int(len(groups) == 1 and PROXIMAL not in terms),
+        alike=int(len(rate_groups(operations)) == 1 and PROXIMAL not in terms),
     )
