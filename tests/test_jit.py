@@ -447,6 +447,33 @@ def test_numbas_own_way_serves_where_ours_fails(monkeypatch):
 
 
 @compiled_only
+def test_numbas_passes_serve_where_the_one_of_ours_is_not_there(monkeypatch):
+    """As in numba 0.61, whose manager of passes comes alone."""
+    ran, codegen = [], type(inner.targetctx.codegen())
+    theirs, managers = parts.JITCodeLibrary._optimize_final_module, codegen._module_pass_manager
+
+    def run_theirs(library):
+        ran.append(library)
+        with monkeypatch.context() as within:
+            within.setattr(codegen, "_module_pass_manager", managers)
+            theirs(library)
+
+    def result():
+        fresh = kernel(doubled)
+        fresh._cache = numba.core.caching.NullCache()
+        x = np.arange(5.0)
+        fresh(x)
+        return x.tolist()
+
+    monkeypatch.setattr(parts.JITCodeLibrary, "_optimize_final_module", run_theirs)
+    assert result() == [0, 1, 4, 9, 16]
+    once = len(ran)
+    monkeypatch.setattr(codegen, "_module_pass_manager", lambda self: None)
+    assert result() == [0, 1, 4, 9, 16]
+    assert len(ran) > once
+
+
+@compiled_only
 def test_flags_keep_nan_and_infinity():
     """Plain fastmath=True would make isfinite always true."""
     for flags in (FLAGS, IN_ORDER):

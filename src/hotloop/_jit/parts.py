@@ -141,11 +141,9 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
                     function.linkage = llvm.Linkage.internal
         try:
             passes, builder = self._codegen._module_pass_manager()
-        except (AttributeError, TypeError):  # numba has changed within
-            super()._optimize_final_module()
-            return
-        with self._recorded_timings.record("Module passes", builder):
             passes.run(self._final_module, builder)
+        except (AttributeError, TypeError):  # numba is older, or has changed within
+            super()._optimize_final_module()
 
 
 class _Flags(compiler.Flags):  # type: ignore[misc]
