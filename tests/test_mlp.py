@@ -200,11 +200,52 @@ def test_a_warm_start_goes_on_with_another_loss():
         model.set_params(loss="gaussian_nll").fit(X, y)
 
 
-def test_a_refused_first_partial_fit_leaves_nothing_behind():
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(("kind", "loss"), [(C, hl.losses.SoftmaxCrossEntropy(0.3)), (R, "huber")])
+def test_the_best_of_another_loss_stops_nothing(kind, loss, solver):
+    X, y = data(kind)
+    options = {"solver": solver, "max_iter": 400, "learning_rate_init": 0.01, "random_state": 0}
+    model = getattr(hl, kind)(warm_start=True, **options).fit(X, y)
+    done, factor = len(model.loss_curve_), 100 if kind == R else 1
+    model.set_params(loss=loss).fit(X, y * factor if kind == R else y)
+    assert model.n_iter_ > 5
+    assert model.best_loss_ == min(model.loss_curve_[done:])
+
+
+def test_a_refused_fit_leaves_the_estimator_as_it_was():
+    X, y = data(R)
+    model = hl.MLPRegressor(warm_start=True, max_iter=5, random_state=0).fit(X, y)
+    before, state = model.predict(X), model.__dict__.copy()
+    for change, error, refused in (
+        ({}, "y", lambda: model.fit(X, -np.abs(y))),
+        ({}, "sample_weight", lambda: model.fit(X, np.abs(y), sample_weight=-np.ones(len(y)))),
+        ({"hidden_layer_sizes": (7,)}, "warm_start", lambda: model.fit(X, np.abs(y))),
+        ({"hidden_layer_sizes": (7,)}, "warm_start", lambda: model.partial_fit(X, np.abs(y))),
+        ({}, "X", lambda: model.fit(X, np.abs(y), X_val=X[:, :1], y_val=y)),
+        ({"solver": "lbfgs"}, "y", lambda: model.fit(X, -np.abs(y))),
+        ({"warm_start": False}, "y", lambda: model.fit(X, -np.abs(y))),
+    ):
+        with pytest.raises(ValueError, match=f"(?i){error}"):
+            model.set_params(loss="poisson", **change) and refused()
+        np.testing.assert_array_equal(model.predict(X), before)
+        model.set_params(loss="squared_error", **{name: state[name] for name in change})
+        assert model.__dict__ == state
+    X, y = data(C)
+    model = hl.MLPClassifier(max_iter=5).fit(X, y)
+    with refuses(ValueError, "sample_weight"):
+        model.fit(X, y + 7, sample_weight=-np.ones(len(y)))
+    assert set(model.predict(X)) <= {0, 1, 2}
+
+
+def test_a_refused_first_fit_leaves_nothing_behind():
     X, y = data(C)
     model = hl.MLPClassifier(early_stopping=True)
     with refuses(ValueError, "early_stopping"):
         model.partial_fit(X, y, classes=[0, 1, 2])
+    with refuses(ValueError, "sample_weight"):
+        model.fit(X, y, sample_weight=-np.ones(len(y)))
+    with pytest.raises(NotFittedError):
+        model.predict(X)
     model.set_params(early_stopping=False).partial_fit(X, y, classes=[0, 1, 2, 3])
     assert model.n_outputs_ == 4
 

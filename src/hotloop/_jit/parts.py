@@ -130,7 +130,7 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
                     function.attributes.add("noinline")
         super().add_ir_module(ir_module)
 
-    def _optimize_final_module(self) -> None:
+    def _optimize_final_module(self, *arguments: Any) -> None:
         """Optimise it, with all its parts, which are its own; once, where numba goes over it twice.
 
         (The first time is for references to Python's objects and arrays; kernels hold few of them.)
@@ -143,7 +143,7 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
             passes, builder = self._codegen._module_pass_manager()
             passes.run(self._final_module, builder)
         except (AttributeError, TypeError):  # numba is older, or has changed within
-            super()._optimize_final_module()
+            super()._optimize_final_module(*arguments)
 
 
 class _Flags(compiler.Flags):  # type: ignore[misc]

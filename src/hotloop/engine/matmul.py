@@ -86,9 +86,9 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
     """out[i, j] = start[i, j] + Σₚ a[i, p] b[p, j], for i < rows, j < cols, p < inner.
 
     `out`, `start`, `a`, `b` are `Matrix`; `out` and `start` have ``col=1``, and may be the same; `b` has
-    ``col=1``, or ``row=1`` if it is transposed.
-    `panel` is scratch of the size that `panel_size` says; with less room `a` is not packed. `after` is PLAIN,
-    or what `tile.finished` says.
+    ``col=1``, or ``row=1`` if it is transposed. `after` is PLAIN, or what `tile.finished` says.
+    `panel` is scratch of the size that `panel_size` says; with room for no more than a panel of `b`, `a` is
+    not packed, and a single row has a narrower tile.
     """
     few_by_rows = cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner
     few_by_terms = cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows and not few_by_rows

@@ -45,7 +45,6 @@ from hotloop.engine.table import (
 )
 
 __all__ = [
-    "add_row",
     "begin_outputs",
     "either_nonzero",
     "link_single",

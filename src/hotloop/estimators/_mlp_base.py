@@ -112,9 +112,25 @@ class MLP(BaseEstimator, ABC):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, grows: bool = False
     ) -> Any:
+        """Learn; what is refused leaves the estimator as it was."""
+        before, curve = self.__dict__.copy(), self.__dict__.get("loss_curve_", [])
+        epochs = len(curve)
+        try:
+            self._learn(X, y, sample_weight, X_val, y_val, grows)
+        except (TypeError, ValueError):
+            now = self.__dict__.get("loss_curve_", [])
+            if len(now) == (epochs if now is curve else 0):  # no epoch was finished
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+        return self
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, grows: bool) -> None:
         check_parameters(self)
-        if grows and (self.early_stopping or self.scoring is not None):
+        if grows and self.early_stopping:
             raise InvalidValueError("early_stopping: partial_fit does not support early_stopping=True")
+        if grows and self.scoring is not None:
+            raise InvalidValueError("scoring: partial_fit has no validation data to score; leave it out")
         if (X_val is None) != (y_val is None):
             raise InvalidValueError("X_val, y_val: give both, or none")
         if X_val is not None and self.solver == "lbfgs":
@@ -125,14 +141,13 @@ class MLP(BaseEstimator, ABC):
         self._begin(task, rng, first)
         if self.solver == "lbfgs":
             self._fit_lbfgs(task)
-            return self
+            return
         validation = None
         if X_val is not None:
             validation = self._read(X_val, y_val, None, reset=False, grows=True)
         elif self.early_stopping or self.scoring is not None:
             task, validation = self._split(task, rng)
         self._fit_minibatches(task, validation, rng, grows)
-        return self
 
     def _begin(self, task: Task, rng: np.random.RandomState, first: bool) -> None:
         """A new network, or the one that there is, if it is of the kind that the parameters ask for."""
@@ -160,13 +175,16 @@ class MLP(BaseEstimator, ABC):
         """Units of the last layer."""
         return self.n_outputs_
 
-    def _check_units(self, loss: Loss, wanted: int) -> None:
-        """That the network has the outputs that a loss wants; it may be another than at first."""
-        if wanted != self._n_units():
+    def _go_on_with(self, loss: Loss, n_units: int) -> None:
+        """Take a loss, perhaps another than so far; that one's values say nothing of this one's."""
+        if n_units != self._n_units():
             raise InvalidValueError(
-                f"loss: {loss.label()} takes {wanted} outputs here, and the network has {self._n_units()}; "
-                "set warm_start=False and fit to start anew"
+                f"loss: {self.loss!r} takes {n_units} units in the last layer, and the network has "
+                f"{self._n_units()}; set warm_start=False and fit to start anew"
             )
+        if loss != self._loss:
+            self.best_loss_, self._no_improvement_count = math.inf, 0
+        self._loss = loss
 
     def _split(self, task: Task, rng: np.random.RandomState) -> tuple[Task, Task]:
         """Set samples aside for validation, the same as scikit-learn would."""
@@ -273,8 +291,10 @@ class MLP(BaseEstimator, ABC):
             penalty = self.alpha * squares / (2 * weight)
             return factor * (value - penalty) + shift + penalty
 
+        best, done = self.best_loss_, len(self.loss_curve_)
         found = run_lbfgs(self, objective, report)
-        self.best_loss_ = min(self.loss_curve_, default=self.loss_)
+        self.best_loss_ = min(self.loss_curve_[done:] or [self.loss_])
+        self.best_loss_ = self.best_loss_ if best is None else min(self.best_loss_, best)
         if not np.isfinite(self._model.theta).all() or not math.isfinite(self.loss_):
             raise _overflow()
         if found.status != 0:

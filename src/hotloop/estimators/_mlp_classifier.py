@@ -12,7 +12,6 @@ from hotloop.errors import InvalidValueError
 from hotloop.estimators._inputs import read
 from hotloop.estimators._mlp_base import HOW_TO_READ, MLP, Task, trains_in_minibatches
 from hotloop.estimators._mlp_heads import Labels, labels_of
-from hotloop.losses import Loss
 
 __all__ = ["MLPClassifier"]
 
@@ -307,8 +306,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             )
         else:
             loss = self._labels.loss(self.loss)
-            self._check_units(loss, self._labels.n_outputs(loss))
-            self._take(loss)
+            self._go_on_with(loss, self._labels.n_outputs(loss))
+            self.out_activation_ = self._labels.out_activation(loss)
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):
             raise InvalidValueError(f"y: has classes not in {self.classes_}: {unknown}")
@@ -333,13 +332,10 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _settle(self, labels: Labels) -> None:
         """The classes, and with them loss and outputs."""
-        self._labels, self.classes_ = labels, labels.classes
-        self._take(labels.loss(self.loss))
+        self._labels, self._loss = labels, labels.loss(self.loss)
+        self.classes_ = labels.classes
         self.n_outputs_ = labels.n_outputs(self._loss)
-
-    def _take(self, loss: Loss) -> None:
-        self._loss = loss
-        self.out_activation_ = self._labels.out_activation(loss)
+        self.out_activation_ = labels.out_activation(self._loss)
 
     def _stratify(self, task: Task) -> Any:
         return self._labels.indicator(task.y) if self._labels.kind == "binary" else None

@@ -271,7 +271,7 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
             )
         head = RegressionHead.of(self.loss, targets.shape[1])
         if not reset:
-            self._check_units(head.loss, head.n_outputs)
+            self._go_on_with(head.loss, head.n_outputs)
         self._head, self._loss, self.n_outputs_ = head, head.loss, targets.shape[1]
         self.out_activation_ = head.out_activation
         weights = self._weights(weights, len(y))
