@@ -134,13 +134,12 @@ def huber(outputs, target, delta, width):
     """Σⱼ ½e², or width (|e| − ½ width) where |e| > width."""
     total = ZERO
     for j in range(len(outputs)):
+        # Both are computed: which one counts nobody can foretell, and a wrong guess takes longer.
         error = outputs[j] - target[j]
-        if abs(error) <= width:
-            total += HALF * error * error
-            delta[j] = error
-        else:
-            total += width * (abs(error) - HALF * width)
-            delta[j] = width if error > ZERO else -width
+        near, far = HALF * error * error, width * (abs(error) - HALF * width)
+        total += near if abs(error) <= width else far
+        slope = width if error > width else error
+        delta[j] = -width if slope < -width else slope
     return total
 
 
