@@ -31,6 +31,7 @@ class Staging:
         self.source = SparseRows(given) if kind == "csr" else given
         self.order = np.random.default_rng(0).permutation(ROWS)
         self.block = np.empty((BLOCK_BYTES // self.X[0].nbytes, self.X.shape[1]), np.float32)
+        self.stage()  # compiles
 
     def blocks(self):
         """The rows of each block, and the part of its memory that they fill."""
