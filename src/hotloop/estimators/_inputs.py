@@ -1,6 +1,8 @@
 """What comes into an estimator, as kernels and trainers can read it: no copy where the data allows it."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from hotloop.errors import InvalidTypeError, InvalidValueError
 __all__ = [
     "HOW_TO_READ",
     "all_classes",
+    "as_it_was_if_refused",
     "check_classes",
     "check_start",
     "read",
@@ -27,6 +30,25 @@ Array = NDArray[Any]
 
 HOW_TO_READ: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
 """For scikit-learn's `validate_data`: float32 and float64 stay what they are."""
+
+
+@contextlib.contextmanager
+def as_it_was_if_refused(estimator: Any) -> Iterator[None]:
+    """Data or parameters that are refused leave the estimator as it was: what it had learnt still predicts.
+
+    (If an epoch has been finished by then, something else has gone wrong, and what was learnt is kept.)
+    """
+    before = estimator.__dict__.copy()
+    curve = before.get("loss_curve_", [])
+    epochs = len(curve)
+    try:
+        yield
+    except (TypeError, ValueError):
+        now = estimator.__dict__.get("loss_curve_", [])
+        if len(now) == (epochs if now is curve else 0):
+            estimator.__dict__.clear()
+            estimator.__dict__.update(before)
+        raise
 
 
 def read(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:

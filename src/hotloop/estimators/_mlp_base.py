@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from hotloop._checks import check_weights
 from hotloop.callbacks import check_callbacks
 from hotloop.errors import DivergenceError, InvalidTypeError, InvalidValueError
-from hotloop.estimators._inputs import read, rows_of
+from hotloop.estimators._inputs import as_it_was_if_refused, read, rows_of
 from hotloop.estimators._mlp_networks import check_parameters, hidden_layers, network, optimizer_of
 from hotloop.estimators._mlp_training import Minibatches, Pace, Watch, l2, run_lbfgs
 from hotloop.layers import Dense, Dropout
@@ -112,42 +112,30 @@ class MLP(BaseEstimator, ABC):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, grows: bool = False
     ) -> Any:
-        """Learn; what is refused leaves the estimator as it was."""
-        before, curve = self.__dict__.copy(), self.__dict__.get("loss_curve_", [])
-        epochs = len(curve)
-        try:
-            self._learn(X, y, sample_weight, X_val, y_val, grows)
-        except (TypeError, ValueError):
-            now = self.__dict__.get("loss_curve_", [])
-            if len(now) == (epochs if now is curve else 0):  # no epoch was finished
-                self.__dict__.clear()
-                self.__dict__.update(before)
-            raise
-        return self
-
-    def _learn(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, grows: bool) -> None:
-        check_parameters(self)
-        if grows and self.early_stopping:
-            raise InvalidValueError("early_stopping: partial_fit does not support early_stopping=True")
-        if grows and self.scoring is not None:
-            raise InvalidValueError("scoring: partial_fit has no validation data to score; leave it out")
-        if (X_val is None) != (y_val is None):
-            raise InvalidValueError("X_val, y_val: give both, or none")
-        if X_val is not None and self.solver == "lbfgs":
-            raise InvalidValueError("X_val: L-BFGS does not stop early; choose solver='adam' or 'sgd'")
-        first = not hasattr(self, "_model") or (not self.warm_start and not grows)
-        task = self._read(X, y, sample_weight, reset=first, grows=grows)
-        rng = check_random_state(self.random_state)
-        self._begin(task, rng, first)
-        if self.solver == "lbfgs":
-            self._fit_lbfgs(task)
-            return
-        validation = None
-        if X_val is not None:
-            validation = self._read(X_val, y_val, None, reset=False, grows=True)
-        elif self.early_stopping or self.scoring is not None:
-            task, validation = self._split(task, rng)
-        self._fit_minibatches(task, validation, rng, grows)
+        with as_it_was_if_refused(self):
+            check_parameters(self)
+            if grows and self.early_stopping:
+                raise InvalidValueError("early_stopping: partial_fit does not support early_stopping=True")
+            if grows and self.scoring is not None:
+                raise InvalidValueError("scoring: partial_fit has no validation data to score; leave it out")
+            if (X_val is None) != (y_val is None):
+                raise InvalidValueError("X_val, y_val: give both, or none")
+            if X_val is not None and self.solver == "lbfgs":
+                raise InvalidValueError("X_val: L-BFGS does not stop early; choose solver='adam' or 'sgd'")
+            first = not hasattr(self, "_model") or (not self.warm_start and not grows)
+            task = self._read(X, y, sample_weight, reset=first, grows=grows)
+            rng = check_random_state(self.random_state)
+            self._begin(task, rng, first)
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(task)
+                return self
+            validation = None
+            if X_val is not None:
+                validation = self._read(X_val, y_val, None, reset=False, grows=True)
+            elif self.early_stopping or self.scoring is not None:
+                task, validation = self._split(task, rng)
+            self._fit_minibatches(task, validation, rng, grows)
+            return self
 
     def _begin(self, task: Task, rng: np.random.RandomState, first: bool) -> None:
         """A new network, or the one that there is, if it is of the kind that the parameters ask for."""

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from hotloop._checks import check_choice, check_flag, check_integer, check_number
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.estimators._design import DenseDesign, prepare
+from hotloop.estimators._inputs import as_it_was_if_refused
 from hotloop.estimators._lasso import Found, Problem, by_coordinates, by_proximal_gradient
 from hotloop.estimators._regressor import LinearRegressor
 from hotloop.extras import require
@@ -141,29 +142,30 @@ class ElasticNet(LinearRegressor):
         ConvergenceWarning
             If the duality gap is still above its limit after `max_iter` sweeps or steps.
         """
-        self._check_parameters()
-        X, Y, weights, flat = self._checked(X, y, sample_weight)
-        design, Y, x_means, y_means, _ = prepare(X, Y, weights, self.fit_intercept)
-        if isinstance(design, DenseDesign):
-            design = DenseDesign(design.dense())  # all sweeps read it
-        squares, gram = design.squares(), None
-        if self.precompute and isinstance(design, DenseDesign):
-            gram, _ = design.gram_and_moments(Y)
-            squares = np.diag(gram).copy()
-        total = float(len(Y) if weights is None else weights.sum(dtype=np.float64))
-        l1, l2 = self.alpha * self.l1_ratio * total, self.alpha * (1 - self.l1_ratio) * total
-        starts, found = self._starts(design.shape[1], Y), []
-        for y, start in zip(Y.T, starts, strict=True):
-            problem = Problem(design, np.ascontiguousarray(y), squares, l1, l2, self.positive)
-            found.append(self._solve(problem, start, total, gram))
-        W = np.stack([one.w for one in found])
-        gaps, steps = np.array([one.gap for one in found]) / total, [one.n_iter for one in found]
-        self._set_coefficients(W.T, y_means - W @ x_means, flat)
-        self.n_iter_: int | list[int] = steps
-        self.dual_gap_: float | Array = gaps
-        if len(found) == 1:  # also where y is a column: so in scikit-learn
-            self.coef_, self.n_iter_, self.dual_gap_ = W[0], steps[0], float(gaps[0])
-        return self
+        with as_it_was_if_refused(self):
+            self._check_parameters()
+            X, Y, weights, flat = self._checked(X, y, sample_weight)
+            design, Y, x_means, y_means, _ = prepare(X, Y, weights, self.fit_intercept)
+            if isinstance(design, DenseDesign):
+                design = DenseDesign(design.dense())  # all sweeps read it
+            squares, gram = design.squares(), None
+            if self.precompute and isinstance(design, DenseDesign):
+                gram, _ = design.gram_and_moments(Y)
+                squares = np.diag(gram).copy()
+            total = float(len(Y) if weights is None else weights.sum(dtype=np.float64))
+            l1, l2 = self.alpha * self.l1_ratio * total, self.alpha * (1 - self.l1_ratio) * total
+            starts, found = self._starts(design.shape[1], Y), []
+            for y, start in zip(Y.T, starts, strict=True):
+                problem = Problem(design, np.ascontiguousarray(y), squares, l1, l2, self.positive)
+                found.append(self._solve(problem, start, total, gram))
+            W = np.stack([one.w for one in found])
+            gaps, steps = np.array([one.gap for one in found]) / total, [one.n_iter for one in found]
+            self._set_coefficients(W.T, y_means - W @ x_means, flat)
+            self.n_iter_: int | list[int] = steps
+            self.dual_gap_: float | Array = gaps
+            if len(found) == 1:  # also where y is a column: so in scikit-learn
+                self.coef_, self.n_iter_, self.dual_gap_ = W[0], steps[0], float(gaps[0])
+            return self
 
     def _check_parameters(self) -> None:
         check_number(self.alpha, "alpha", low=0.0)

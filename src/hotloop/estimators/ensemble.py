@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hotloop._checks import check_flag, check_integer
 from hotloop.errors import InvalidTypeError, InvalidValueError
+from hotloop.estimators._inputs import as_it_was_if_refused
 from hotloop.estimators.mlp import MLPClassifier, MLPRegressor
 
 __all__ = ["SeedEnsembleClassifier", "SeedEnsembleRegressor"]
@@ -82,19 +83,20 @@ class SeedEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         ConvergenceWarning
             As the members do.
         """
-        check_integer(self.n_estimators, "n_estimators", low=1)
-        self._check_member()
-        validate_data(self, X, skip_check_array=True)  # takes the names down; the members check
-        rng = check_random_state(self.random_state)
-        members = [self._with_seeds(rng) for _ in range(self.n_estimators)]
-        options = {} if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimators_ = self._each(_fit, members, X, y, options)
-        self._kind: str = type_of_target(y)
-        if isinstance(self, ClassifierMixin) and self._kind == "multiclass-multioutput":
-            raise InvalidValueError(
-                "y: several columns of classes are not supported; use one ensemble for each"
-            )
-        return self
+        with as_it_was_if_refused(self):
+            check_integer(self.n_estimators, "n_estimators", low=1)
+            self._check_member()
+            validate_data(self, X, skip_check_array=True)  # takes the names down; the members check
+            rng = check_random_state(self.random_state)
+            members = [self._with_seeds(rng) for _ in range(self.n_estimators)]
+            options = {} if sample_weight is None else {"sample_weight": sample_weight}
+            self.estimators_ = self._each(_fit, members, X, y, options)
+            self._kind: str = type_of_target(y)
+            if isinstance(self, ClassifierMixin) and self._kind == "multiclass-multioutput":
+                raise InvalidValueError(
+                    "y: several columns of classes are not supported; use one ensemble for each"
+                )
+            return self
 
     def _check_member(self) -> None:
         """Raise if the members would be no estimators, or of the other kind."""

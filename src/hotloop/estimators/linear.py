@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from hotloop._checks import check_choice, check_flag, check_integer, check_number
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.estimators._design import DenseDesign, Prepared, prepare
+from hotloop.estimators._inputs import as_it_was_if_refused
 from hotloop.estimators._least_squares import Solution, least_squares, nonnegative, ridge
 from hotloop.estimators._minibatch import MinibatchRegression
 from hotloop.estimators._regressor import SPARSE, LinearRegressor
@@ -68,17 +69,18 @@ class _SquaredError(LinearRegressor, ABC):
             With ``solver="sgd"``, if the loss still sinks after `max_iter` epochs, or is worse than without
             any coefficients.
         """
-        self._check_parameters()
-        if self.solver == "sgd":
-            epochs = EPOCHS if self.max_iter is None else self.max_iter
-            return self._fit_minibatches(X, y, sample_weight, anew=True, epochs=epochs, tol=self.tol)
-        data = self._checked(X, y, sample_weight, sparse=False if self.positive else SPARSE)
-        prepared = prepare(data.X, data.Y, data.weights, self.fit_intercept)
-        self.__dict__.pop("_minibatches", None)
-        coef = self._closed_form(prepared)
-        intercept = prepared.y_means - prepared.x_means @ coef
-        self._set_coefficients(coef, intercept, data.flat)
-        return self
+        with as_it_was_if_refused(self):
+            self._check_parameters()
+            if self.solver == "sgd":
+                epochs = EPOCHS if self.max_iter is None else self.max_iter
+                return self._fit_minibatches(X, y, sample_weight, anew=True, epochs=epochs, tol=self.tol)
+            data = self._checked(X, y, sample_weight, sparse=False if self.positive else SPARSE)
+            prepared = prepare(data.X, data.Y, data.weights, self.fit_intercept)
+            self.__dict__.pop("_minibatches", None)
+            coef = self._closed_form(prepared)
+            intercept = prepared.y_means - prepared.x_means @ coef
+            self._set_coefficients(coef, intercept, data.flat)
+            return self
 
     @available_if(_trains_in_minibatches)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -107,9 +109,10 @@ class _SquaredError(LinearRegressor, ABC):
         DivergenceError
             If the loss is not finite.
         """
-        self._check_parameters()
-        anew, fitted = not hasattr(self, "_minibatches"), hasattr(self, "coef_")
-        return self._fit_minibatches(X, y, sample_weight, anew=anew, fitted=fitted, epochs=1, tol=None)
+        with as_it_was_if_refused(self):
+            self._check_parameters()
+            anew, fitted = not hasattr(self, "_minibatches"), hasattr(self, "coef_")
+            return self._fit_minibatches(X, y, sample_weight, anew=anew, fitted=fitted, epochs=1, tol=None)
 
     def _fit_minibatches(
         self, X: Any, y: Any, sample_weight: Any, *, anew: bool, epochs: int, tol: float | None,

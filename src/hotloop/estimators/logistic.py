@@ -17,7 +17,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from hotloop._checks import check_choice, check_flag, check_integer, check_number, check_weights
 from hotloop.errors import InvalidTypeError, InvalidValueError
 from hotloop.estimators._classifier import LinearClassifier
-from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, read, samples_of
+from hotloop.estimators._inputs import (
+    HOW_TO_READ,
+    all_classes,
+    as_it_was_if_refused,
+    check_classes,
+    read,
+    samples_of,
+)
 from hotloop.estimators._logistic import Found, Task, by_lbfgs, by_newton_cg
 from hotloop.estimators._logistic_coordinate import by_coordinates
 from hotloop.estimators._minibatch_classifier import MinibatchClassification
@@ -204,36 +211,40 @@ class LogisticRegression(LinearClassifier):
         UserWarning
             If `penalty` and `l1_ratio` or `C` contradict each other: `penalty` wins.
         """
-        strength = self._check_parameters()
-        solver = self._solver_for(strength)
-        X, y = self._check_data(X, y, reset=True)
-        before = (self.classes_, self._theta()) if self.warm_start and hasattr(self, "coef_") else None
-        self.__dict__.pop("_minibatches", None)
-        self.classes_ = check_classes(y)
-        task, labels, weights = self._task(X, y, sample_weight, strength)
-        start = self._start(task, before)
-        if solver == "sgd":
-            self._minibatches = self._new_minibatches(task)
-            self._minibatches.theta = start
-            n_iter = self._minibatches.train(task.X, labels, weights, epochs=self.max_iter, tol=self.tol)
-            theta = self._minibatches.theta
-        else:
-            # Too large numbers overflow on the way; what comes of it is looked at below.
-            with np.errstate(over="ignore", invalid="ignore"):
-                found: Found = FULL[solver](task, start, tol=self.tol, max_iter=self.max_iter)
-            theta, n_iter = found.theta, found.n_iter
-            if not np.isfinite(theta).all() or "nan" in found.trouble or "inf" in found.trouble:
-                raise InvalidValueError("X: its numbers are so large that the slopes overflow; rescale it")
-            if found.trouble:
-                warnings.warn(
-                    f"{solver}: {found.trouble}; raise max_iter, standardise the features, or penalise more",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
-        self.solver_ = solver
-        self.n_iter_ = np.array([n_iter], np.int32)
-        self._set_coefficients(theta, task)
-        return self
+        with as_it_was_if_refused(self):
+            strength = self._check_parameters()
+            solver = self._solver_for(strength)
+            X, y = self._check_data(X, y, reset=True)
+            before = (self.classes_, self._theta()) if self.warm_start and hasattr(self, "coef_") else None
+            self.__dict__.pop("_minibatches", None)
+            self.classes_ = check_classes(y)
+            task, labels, weights = self._task(X, y, sample_weight, strength)
+            start = self._start(task, before)
+            if solver == "sgd":
+                self._minibatches = self._new_minibatches(task)
+                self._minibatches.theta = start
+                n_iter = self._minibatches.train(task.X, labels, weights, epochs=self.max_iter, tol=self.tol)
+                theta = self._minibatches.theta
+            else:
+                # Too large numbers overflow on the way; what comes of it is looked at below.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    found: Found = FULL[solver](task, start, tol=self.tol, max_iter=self.max_iter)
+                theta, n_iter = found.theta, found.n_iter
+                if not np.isfinite(theta).all() or "nan" in found.trouble or "inf" in found.trouble:
+                    raise InvalidValueError(
+                        "X: its numbers are so large that the slopes overflow; rescale it"
+                    )
+                if found.trouble:
+                    warnings.warn(
+                        f"{solver}: {found.trouble}; raise max_iter, standardise the features, or "
+                        "penalise more",
+                        ConvergenceWarning,
+                        stacklevel=2,
+                    )
+            self.solver_ = solver
+            self.n_iter_ = np.array([n_iter], np.int32)
+            self._set_coefficients(theta, task)
+            return self
 
     @available_if(_trains_in_minibatches)
     def partial_fit(
@@ -266,23 +277,24 @@ class LogisticRegression(LinearClassifier):
         DivergenceError
             If the loss is not finite.
         """
-        strength, fitted = self._check_parameters(), hasattr(self, "coef_")
-        if isinstance(self.class_weight, str):
-            raise InvalidValueError(
-                "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
-            )
-        X, y = self._check_data(X, y, reset=not fitted)
-        self.classes_ = all_classes(y, classes, self.classes_ if fitted else None)
-        task, labels, weights = self._task(X, y, sample_weight, strength)
-        if not hasattr(self, "_minibatches"):
-            self._minibatches = self._new_minibatches(task)
-            if fitted:  # by another solver
-                self._minibatches.theta = self._start(task, (self.classes_, self._theta()))
-        n_iter = self._minibatches.train(task.X, labels, weights, epochs=1, tol=None)
-        self.solver_ = "sgd"
-        self.n_iter_ = np.array([n_iter], np.int32)
-        self._set_coefficients(self._minibatches.theta, task)
-        return self
+        with as_it_was_if_refused(self):
+            strength, fitted = self._check_parameters(), hasattr(self, "coef_")
+            if isinstance(self.class_weight, str):
+                raise InvalidValueError(
+                    "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
+                )
+            X, y = self._check_data(X, y, reset=not fitted)
+            self.classes_ = all_classes(y, classes, self.classes_ if fitted else None)
+            task, labels, weights = self._task(X, y, sample_weight, strength)
+            if not hasattr(self, "_minibatches"):
+                self._minibatches = self._new_minibatches(task)
+                if fitted:  # by another solver
+                    self._minibatches.theta = self._start(task, (self.classes_, self._theta()))
+            n_iter = self._minibatches.train(task.X, labels, weights, epochs=1, tol=None)
+            self.solver_ = "sgd"
+            self.n_iter_ = np.array([n_iter], np.int32)
+            self._set_coefficients(self._minibatches.theta, task)
+            return self
 
     def _check_parameters(self) -> Strength:
         for name in ("dual", "fit_intercept", "warm_start"):

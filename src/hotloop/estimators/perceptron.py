@@ -16,7 +16,15 @@ from sklearn.utils.validation import check_is_fitted
 from hotloop._checks import check_choice, check_flag, check_integer, check_number, check_weights
 from hotloop.engine.perceptron import score_all
 from hotloop.errors import InvalidValueError
-from hotloop.estimators._inputs import HOW_TO_READ, all_classes, check_classes, check_start, read, samples_of
+from hotloop.estimators._inputs import (
+    HOW_TO_READ,
+    all_classes,
+    as_it_was_if_refused,
+    check_classes,
+    check_start,
+    read,
+    samples_of,
+)
 from hotloop.estimators._separators import Separators, Task
 
 __all__ = ["Perceptron"]
@@ -163,26 +171,27 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         sklearn.exceptions.ConvergenceWarning
             If after `max_iter` epochs the last weights still get samples wrong.
         """
-        self._check_parameters()
-        X, y = self._check_data(X, y, reset=True)
-        warm = self.warm_start and hasattr(self, "_separators")
-        before = (self.classes_, self._separators.weights) if warm else None
-        self.classes_ = check_classes(y)
-        self._begin(coef_init, intercept_init, before)
-        task = self._task(X, y, sample_weight)
-        history, _ = self._learn(task, self.max_iter)
-        self.n_mistakes_ = history
-        found = self._separators.geometry(task)
-        self.converged_, self.margin_, self.radius_, self.bound_ = found
-        self.n_iter_ = len(history)
-        self.n_updates_ = int(history.sum())
-        if not self.converged_:
-            warnings.warn(
-                f"Perceptron: no separator after max_iter={self.max_iter} epochs, {history[-1]} mistakes in "
-                f"the last; perhaps there is none. Kept: {self.keep!r} weights.",
-                ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
-        return self
+        with as_it_was_if_refused(self):
+            self._check_parameters()
+            X, y = self._check_data(X, y, reset=True)
+            warm = self.warm_start and hasattr(self, "_separators")
+            before = (self.classes_, self._separators.weights) if warm else None
+            self.classes_ = check_classes(y)
+            self._begin(coef_init, intercept_init, before)
+            task = self._task(X, y, sample_weight)
+            history, _ = self._learn(task, self.max_iter)
+            self.n_mistakes_ = history
+            found = self._separators.geometry(task)
+            self.converged_, self.margin_, self.radius_, self.bound_ = found
+            self.n_iter_ = len(history)
+            self.n_updates_ = int(history.sum())
+            if not self.converged_:
+                warnings.warn(
+                    f"Perceptron: no separator after max_iter={self.max_iter} epochs, {history[-1]} mistakes "
+                    f"in the last; perhaps there is none. Kept: {self.keep!r} weights.",
+                    ConvergenceWarning, stacklevel=2,
+                )  # fmt: skip
+            return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "Perceptron":
         """One epoch over these samples, from where the last call ended.
@@ -209,25 +218,26 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         InvalidValueError, InvalidTypeError
             As `fit`; also if `classes` is missing at first, or differs later, or lacks a label of `y`.
         """
-        first = not hasattr(self, "_separators")
-        self._check_parameters()
-        if isinstance(self.class_weight, str):
-            raise InvalidValueError(
-                "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
-            )
-        X, y = self._check_data(X, y, reset=first)
-        self.classes_ = all_classes(y, classes, None if first else self.classes_)
-        if first:
-            self._begin(None, None, None)
-            self.n_mistakes_ = np.zeros(0, np.int64)
-        if self._separators.keep != self.keep:
-            self._separators = Separators(self._separators.weights, self.keep)
-        history, self.converged_ = self._learn(self._task(X, y, sample_weight), 1)
-        self.n_mistakes_ = np.concatenate([self.n_mistakes_, history])
-        self.n_iter_ = len(self.n_mistakes_)
-        self.n_updates_ = int(self.n_mistakes_.sum())
-        self.margin_ = self.radius_ = self.bound_ = math.nan
-        return self
+        with as_it_was_if_refused(self):
+            first = not hasattr(self, "_separators")
+            self._check_parameters()
+            if isinstance(self.class_weight, str):
+                raise InvalidValueError(
+                    "class_weight: 'balanced' needs all samples at once; pass partial_fit a dict of weights"
+                )
+            X, y = self._check_data(X, y, reset=first)
+            self.classes_ = all_classes(y, classes, None if first else self.classes_)
+            if first:
+                self._begin(None, None, None)
+                self.n_mistakes_ = np.zeros(0, np.int64)
+            if self._separators.keep != self.keep:
+                self._separators = Separators(self._separators.weights, self.keep)
+            history, self.converged_ = self._learn(self._task(X, y, sample_weight), 1)
+            self.n_mistakes_ = np.concatenate([self.n_mistakes_, history])
+            self.n_iter_ = len(self.n_mistakes_)
+            self.n_updates_ = int(self.n_mistakes_.sum())
+            self.margin_ = self.radius_ = self.bound_ = math.nan
+            return self
 
     def decision_function(self, X: Any) -> Array:
         """Scores w·x + b.
