@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.ensemble import BaggingClassifier
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KNeighborsRegressor
@@ -197,36 +197,3 @@ def test_return_std_is_a_flag():
 )
 def test_scikit_learn_s_own_checks(estimator, check):
     check(estimator)
-
-
-REFUSALS = {
-    "weights": lambda X, y: (np.c_[X, X], y, -np.ones(len(y))),
-    "labels and weights": lambda X, y: (X, y + 7, -np.ones(len(y))),
-    "rows": lambda X, y: (np.c_[X, X], y[:-1]),
-    "numbers": lambda X, y: (np.where(X > 1, np.nan, X), y + 7),
-}
-ESTIMATORS = [
-    hl.LinearRegression(), hl.LinearRegression(solver="sgd", max_iter=2), hl.Ridge(), hl.Lasso(alpha=0.01),
-    hl.LogisticRegression(), hl.Perceptron(), hl.MLPClassifier(max_iter=2), hl.MLPRegressor(max_iter=2),
-    hl.SeedEnsembleRegressor(hl.MLPRegressor(max_iter=2), n_estimators=2),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("refused", REFUSALS)
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
-def test_a_refused_fit_leaves_an_estimator_as_it_was(estimator, refused):
-    """What it has learnt predicts as before: the names, the width and the classes are those of that fit."""
-    rng = np.random.default_rng(0)
-    X, model = rng.standard_normal((60, 3)), clone(estimator)
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
-    with pytest.raises((ValueError, TypeError)):
-        model.fit(*REFUSALS[refused](X, y))
-    with pytest.raises(NotFittedError):
-        model.predict(X)
-    model.fit(X, y)
-    before, state = model.predict(X), model.__dict__.copy()
-    with pytest.raises((ValueError, TypeError)):
-        model.fit(*REFUSALS[refused](X, y))
-    np.testing.assert_array_equal(model.predict(X), before)
-    assert model.__dict__.keys() == state.keys()
-    assert all(model.__dict__[name] is value for name, value in state.items())

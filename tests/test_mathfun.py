@@ -6,7 +6,8 @@ import numba
 import numpy as np
 import pytest
 
-from hotloop._jit import COMPILED
+from hotloop._jit import COMPILED, kernel_in_order
+from hotloop.engine import float32, float64
 from hotloop.engine.mathfun import (
     constant,
     exp,
@@ -170,6 +171,26 @@ def test_reciprocal_of_every_size(dtype, far, bound):
     found = np.empty_like(x)
     reciprocal_each(x, found)
     assert np.abs(found.astype(np.float64) * x.astype(np.float64) - 1).max() < bound
+
+
+@pytest.mark.parametrize("divides", [False, True])
+@pytest.mark.parametrize(
+    ("module", "far", "bound"),
+    [(float32, 0.99e37, 2e-7), (float64, 1e300, 3e-16)],
+    ids=["float32", "float64"],
+)
+def test_reciprocals_of_processors_that_divide_fast_and_of_others(module, far, bound, divides, monkeypatch):
+    """Either form, though this processor takes one."""
+    monkeypatch.setattr(module, "DIVIDES", divides)
+    name = module.__name__.rpartition(".")[2]
+    ours = getattr(module, f"reciprocal_{name}")
+    if COMPILED:
+        ours = kernel_in_order(ours.py_func)
+        ours._cache = numba.core.caching.NullCache()
+    x = np.geomspace(1 / far, far, 2001).astype(name)
+    found = np.array([ours(number) for number in x])
+    assert np.abs(found.astype(np.float64) * x.astype(np.float64) - 1).max() < bound
+    assert (found == 1 / x).all() == divides
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hotloop._jit import INTRINSICS, apart, intrinsic, kernel, types
 from hotloop.engine.pointwise import copy
 from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import VECTORS, tile_shape
-from hotloop.engine.vectors import Vectors, target_shape
+from hotloop.engine.vectors import Vectors, pointer_to, target_shape
 
 __all__ = ["copy_terms", "pack_groups", "pack_rows", "pack_transposed"]
 
@@ -77,7 +77,7 @@ def _copies(of_shape):
             lanes, count = ((rows, 1), (lanes, VECTORS))[of_shape]
             vectors = Vectors(builder, item, context.get_data_type(item), lanes, count)
             target, start = (
-                builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
+                pointer_to(context, builder, kind, array, offset)
                 for kind, array, offset in zip(signature.args[::2], args[::2], args[1::2], strict=True)
             )
             vectors.store(vectors.load(start), target)

@@ -13,7 +13,7 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, processor, types
-from hotloop.engine.vectors import I32, I64, Vectors, target_shape
+from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, target_shape
 
 __all__ = ["GROUP", "SHORT", "below_peak", "shares_less_label", "total_of"]
 
@@ -65,22 +65,17 @@ def _row_vectors(context: Any, builder: Any, item: Any, n: Any) -> Vectors:
     return Vectors(builder, item, context.get_data_type(item), lanes, max(SHORT // lanes, 1), n)
 
 
-def _at(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
-
-
 def _fold(builder: Any, values: list[Any], both: Callable[[Any, Any], Any]) -> Any:
     """All lanes of the vectors as one number: half of them with the other half, until one is left."""
     while len(values) > 1:
         half = len(values) // 2
         values = [both(x, y) for x, y in zip(values[:half], values[half:], strict=True)]
     value, n = values[0], values[0].type.count
-    nothing = ir.Constant(value.type, ir.Undefined)
     while n > 1:
         n //= 2
+        nothing = ir.Constant(value.type, ir.Undefined)
         lower, upper = (ir.Constant(ir.VectorType(I32, n), [*range(k, k + n)]) for k in (0, n))
         value = both(*(builder.shuffle_vector(value, nothing, half) for half in (lower, upper)))
-        nothing = ir.Constant(value.type, ir.Undefined)
     return builder.extract_element(value, I32(0))
 
 
@@ -90,10 +85,10 @@ def _below_peak(typing_context, out, source, at, n):
     def codegen(context, builder, signature, args):
         out_array, source_array, at, n = args
         vectors = _row_vectors(context, builder, item, n)
-        row = vectors.load(_at(context, builder, source, source_array, at), missing=-np.inf)
+        row = vectors.load(pointer_to(context, builder, source, source_array, at), missing=-np.inf)
         peak = _fold(builder, row, lambda x, y: builder.select(builder.fcmp_ordered(">", x, y), x, y))
         peaks = vectors.splat(peak, vectors.type)
-        vectors.store([builder.fsub(v, peaks) for v in row], _at(context, builder, out, out_array, at))
+        vectors.store([builder.fsub(v, peaks) for v in row], pointer_to(context, builder, out, out_array, at))
         # A bit for each number, set at the peak; the first of them is counted to.
         bits, lanes = I64(0), ir.IntType(vectors.lanes)
         for v, value in enumerate(row):
@@ -109,7 +104,7 @@ def _total_of(typing_context, x, at, n):
     def codegen(context, builder, signature, args):
         array, at, n = args
         vectors = _row_vectors(context, builder, x.dtype, n)
-        return _fold(builder, vectors.load(_at(context, builder, x, array, at)), builder.fadd)
+        return _fold(builder, vectors.load(pointer_to(context, builder, x, array, at)), builder.fadd)
 
     return x.dtype(x, types.int64, types.int64), codegen
 
@@ -123,7 +118,7 @@ def _shares_less_label(typing_context, x, places, n, labels, ratios, factors):
         wide, before = ir.VectorType(I32, vectors.lanes), []
         for k in range(GROUP):
             at, label, *of_row = (builder.extract_value(one, k) for one in (places, labels, ratios, factors))
-            where = _at(context, builder, x, array, at)
+            where = pointer_to(context, builder, x, array, at)
             ratio, factor = (vectors.splat(number, vectors.type) for number in of_row)
             label = vectors.splat(builder.trunc(label, I32), wide)
             before.append((where, vectors.load(where), label, ratio, factor))

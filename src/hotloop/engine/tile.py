@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
-from hotloop.engine.vectors import I32, I64, Vectors, target_shape
+from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, target_shape
 
 __all__ = [
     "PANEL_COLUMNS",
@@ -146,7 +146,7 @@ def _call_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: st
      n_rows, n_cols, after, *listed) = args  # fmt: skip
 
     def pointer(array_type: Any, array: Any, offset: Any) -> Any:
-        return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+        return pointer_to(context, builder, array_type, array, offset)
 
     out_type, start_type, a_type, b_type, *list_type = array_types
     arguments = [pointer(out_type, out, o), o_row, pointer(start_type, start, s), s_row]

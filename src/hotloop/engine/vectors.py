@@ -7,7 +7,7 @@ from llvmlite import ir
 
 from hotloop._jit import cgutils
 
-__all__ = ["I32", "I64", "Vectors", "target_shape"]
+__all__ = ["I32", "I64", "Vectors", "pointer_to", "target_shape"]
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -23,6 +23,11 @@ def target_shape(context: Any, itemsize: int) -> tuple[int, int]:
     if "+avx" in features:
         return 6, 32 // itemsize
     return 8 if triple.startswith(("aarch64", "arm64")) else 6, 16 // itemsize
+
+
+def pointer_to(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
+    """Where the number `offset` of an array of numba's type `kind` is."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
 
 
 @dataclass

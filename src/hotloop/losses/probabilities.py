@@ -174,8 +174,8 @@ def softmax_cross_entropy(code, option, outputs, targets, weights, scale, delta,
 def cross_entropy_of_few(outputs, targets, weights, scale, delta, losses, hits):
     """`softmax_cross_entropy` of few classes, a row in a vector.
 
-    Nothing here is decided sample by sample: which class is the largest nobody can foretell, and a wrong
-    guess takes the processor as long as the rest.
+    Nothing here is decided sample by sample: which class is the largest nobody can foretell, and what the
+    processor does after a wrong guess it does in vain.
     """
     n, n_out, number = len(losses), len(outputs) // len(losses), outputs.dtype.type
     for i in range(n):
