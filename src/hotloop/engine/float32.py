@@ -23,7 +23,7 @@ EXPONENT_OF_ONE = np.int32(127)
 MANTISSA_BITS = np.int32(23)
 TWELVE_BITS = np.int32(-4096)  # of a float32's 24: the square of what is left is exact
 DIVIDES = processor()[0] == "znver5"
-"""Whether the processor divides as fast as it multiplies and adds seven times, see `reciprocal_float32`."""
+"""Whether the processor divides as fast as it multiplies and adds seven times, see `quotient_float32`."""
 ROOT_HALF = math.sqrt(0.5)
 ROOT_TAU_INVERSE = 1 / math.sqrt(2 * math.pi)
 ROOT_TAU = np.float32(math.sqrt(2 * math.pi))
@@ -184,19 +184,19 @@ def sigmoid_float32(x):
 
 
 @kernel_in_order
-def reciprocal_float32(x):
-    """1/x for 1e-37 < x < 1e37, mostly without the divider; relative error below 2e-7.
+def quotient_float32(x, y):
+    """x/y for 1e-37 < y < 1e37, mostly without the divider; relative error below 3e-7.
 
     Where a loop also takes a root, the divider is its limit (11 of 14 cycles for eight numbers of
-    Adam); these multiply-adds run beside it. The first guess flips the exponent's sign in the bits
-    of x (12 % off), and each Newton step y ← y (2 − x y) squares the error.
+    Adam); these multiply-adds run beside it. The first guess of 1/y flips the exponent's sign in the bits
+    of y (12 % off), and each Newton step z ← z (2 − y z) squares the error.
 
     Not so on Zen 5, whose divider takes 2.4 cycles for sixteen numbers, and 4.3 for their roots: there a step
     of Adam for one sample takes 0.87 of the time with a division.
     """
     if DIVIDES:
-        return ONE / x
-    y = np.int32(np.int32(0x7EF311C7) - np.float32(x).view(np.int32)).view(np.float32)
-    y = y * (TWO - x * y)
-    y = y * (TWO - x * y)
-    return y * (TWO - x * y)
+        return x / y
+    z = np.int32(np.int32(0x7EF311C7) - np.float32(y).view(np.int32)).view(np.float32)
+    z = z * (TWO - y * z)
+    z = z * (TWO - y * z)
+    return x * (z * (TWO - y * z))

@@ -14,7 +14,7 @@ from hotloop.engine.float32 import (
     log_float32,
     normal_cdf_float32,
     normal_pdf_float32,
-    reciprocal_float32,
+    quotient_float32,
     sigmoid_float32,
     softplus_float32,
     tanh_float32,
@@ -26,7 +26,7 @@ from hotloop.engine.float64 import (
     log_float64,
     normal_cdf_float64,
     normal_pdf_float64,
-    reciprocal_float64,
+    quotient_float64,
     sigmoid_float64,
     softplus_float64,
     tanh_float64,
@@ -40,7 +40,7 @@ __all__ = [
     "log1p",
     "normal_cdf",
     "normal_pdf",
-    "reciprocal",
+    "quotient",
     "sigmoid",
     "softplus",
     "tanh",
@@ -96,9 +96,9 @@ def tanh(x):
     return tanh_float32(x) if isinstance(x, np.float32) else np.float64(tanh_float64(x))
 
 
-def reciprocal(x):
-    """1/x in the precision of x, for x from 1e-300 to 1e300, in float32 from 1e-37 to 1e37."""
-    return reciprocal_float32(x) if isinstance(x, np.float32) else np.float64(reciprocal_float64(x))
+def quotient(x, y):
+    """x/y in the precision of y, for y from 1e-300 to 1e300, in float32 from 1e-37 to 1e37."""
+    return quotient_float32(x, y) if isinstance(y, np.float32) else np.float64(quotient_float64(x, y))
 
 
 def sigmoid(x):
@@ -120,9 +120,11 @@ if COMPILED:
     def _tanh(x):
         return (lambda x: tanh_float32(x)) if x == types.float32 else (lambda x: tanh_float64(x))
 
-    @overload(reciprocal)
-    def _reciprocal(x):
-        return (lambda x: reciprocal_float32(x)) if x == types.float32 else (lambda x: reciprocal_float64(x))
+    @overload(quotient)
+    def _quotient(x, y):
+        if y == types.float32:
+            return lambda x, y: quotient_float32(x, y)
+        return lambda x, y: quotient_float64(x, y)
 
     @overload(sigmoid)
     def _sigmoid(x):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.descent import kernel_end
-from hotloop.engine.mathfun import reciprocal
+from hotloop.engine.mathfun import quotient
 from hotloop.engine.single import begin_outputs
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
@@ -151,46 +151,51 @@ class AdamW(_Adam):
 
 
 @kernel_in_order
-def adam_number(g, m, v, w, blend_m, blend_v, eta, correction, epsilon):
+def adam_number(g, m, v, w, blend_m, blend_v, eta, epsilon):
     """m, v and w after a step with the gradient g.
 
     Each line has one product to fuse, so it need not be exact: this is in the loop that most training is.
     """
     m += blend_m * (g - m)
     v += blend_v * (g * g - v)
-    return m, v, w - eta * m * reciprocal(np.sqrt(v) * correction + epsilon)
+    return m, v, w - quotient(eta * m, np.sqrt(v) + epsilon)
+
+
+@kernel
+def shrink(theta, kept):
+    """θ ← kept · θ: the weight decay of `AdamW`; `Adam` keeps all of it, 1."""
+    if kept != 1:
+        for i in range(len(theta)):
+            theta[i] *= kept
 
 
 @distinct
 @kernel
-def adam_step(theta, grad, m, v, rate, root_correction, kept, beta1, beta2, eps):
-    """A step of `Adam` or `AdamW`: `rate` and `root_correction` hold the corrections."""
+def adam_step(theta, grad, m, v, rate, of_eps, kept, beta1, beta2, eps):
+    """A step of `Adam` or `AdamW`: `rate` and `of_eps` hold the corrections."""
     number = theta.dtype.type
     blend_m, blend_v = number(1.0 - beta1), number(1.0 - beta2)
-    eta, correction, epsilon = number(rate), number(root_correction), number(eps)
-    if kept != 1.0:
-        rest = number(kept)
-        for i in range(len(theta)):
-            theta[i] *= rest
+    eta, epsilon = number(rate), number(of_eps * eps)
+    shrink(theta, number(kept))
     for i in range(len(theta)):
         # All are read before one is written: see `engine.memory`.
         g, m_i, v_i, w_i = grad[i], m[i], v[i], theta[i]
-        m_i, v_i, w_i = adam_number(g, m_i, v_i, w_i, blend_m, blend_v, eta, correction, epsilon)
+        m_i, v_i, w_i = adam_number(g, m_i, v_i, w_i, blend_m, blend_v, eta, epsilon)
         theta[i], m[i], v[i] = w_i, m_i, v_i
 
 
 @kernel_exact
-def amsgrad_step(theta, grad, m, v, largest, rate, root_correction, kept, beta1, beta2, eps):
+def amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, beta1, beta2, eps):
     """A step of `Adam` or `AdamW` with `amsgrad`."""
     number = theta.dtype.type
     keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
-    eta, correction, epsilon, rest = number(rate), number(root_correction), number(eps), number(kept)
+    eta, epsilon, rest = number(rate), number(of_eps * eps), number(kept)
     for i in range(len(theta)):
         g, m_i, v_i, largest_i, theta_i = grad[i], m[i], v[i], largest[i], theta[i]
         m_i += blend * (g - m_i)
         v_i = keep * v_i + take * g * g
         largest_i = max(largest_i, v_i)
-        theta[i] = rest * theta_i - eta * m_i * reciprocal(np.sqrt(largest_i) * correction + epsilon)
+        theta[i] = rest * theta_i - quotient(eta * m_i, np.sqrt(largest_i) + epsilon)
         m[i], v[i], largest[i] = m_i, v_i, largest_i
 
 
@@ -206,8 +211,8 @@ def lone_adam_step(code, hyper, scalars, state, theta, grad, lo, hi):
 def lone_amsgrad_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of `Adam` or `AdamW` with `amsgrad`."""
     theta, m, v, largest = theta[lo:hi], state[0][lo:hi], state[1][lo:hi], state[2][lo:hi]
-    rate, correction, kept = scalars[0], scalars[1], scalars[2]
-    amsgrad_step(theta, grad, m, v, largest, rate, correction, kept, hyper[0], hyper[1], hyper[2])
+    rate, of_eps, kept = scalars[0], scalars[1], scalars[2]
+    amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, hyper[0], hyper[1], hyper[2])
 
 
 @kernel_exact
@@ -218,21 +223,23 @@ def product(x, delta):
 
 @distinct
 @kernel_in_order
-def adam_row(w, m, v, delta, x, rest, blend_m, blend_v, eta, correction, epsilon):
+def adam_row(w, m, v, delta, x, kept, blend_m, blend_v, eta, epsilon):
     """`adam_step` on a row of W, whose gradient is x δ."""
+    shrink(w, kept)
     for j in range(len(w)):
-        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
-        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
+        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], w[j]
+        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, epsilon)
         w[j], m[j], v[j] = w_j, m_j, v_j
 
 
 @distinct
 @kernel_in_order
-def adam_row_ahead(w, m, v, delta, x, rest, blend_m, blend_v, eta, correction, epsilon, z, y):
+def adam_row_ahead(w, m, v, delta, x, kept, blend_m, blend_v, eta, epsilon, z, y):
     """`adam_row`, then z += y w. (As two loops they took a tenth longer, which read w once more.)"""
+    shrink(w, kept)
     for j in range(len(w)):
-        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], product(rest, w[j])
-        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, correction, epsilon)
+        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], w[j]
+        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, epsilon)
         w[j], m[j], v[j] = w_j, m_j, v_j
         z[j] += y * w_j
 
@@ -244,14 +251,14 @@ def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     It takes as long as `adam_step` alone.
     """
     number, row = theta.dtype.type, net.table[k]
-    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
-    eta, correction, rest = number(scalars[0]), number(scalars[1]), number(scalars[2])
+    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(scalars[1] * hyper[2])
+    eta, kept = number(scalars[0]), number(scalars[2])
     first, end, n_in, n_out = row[WEIGHT], kernel_end(net, k), row[N_IN], row[N_OUT]
     w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
     v = state[1][first:end].reshape(n_in, n_out)
     x, delta = source[offset : offset + n_in], net.work[row[DELTA] :][:n_out]
     for i in range(np.uint64(lo), np.uint64(hi)):
-        adam_row(w[i], m[i], v[i], delta, x[i], rest, blend_m, blend_v, eta, correction, epsilon)
+        adam_row(w[i], m[i], v[i], delta, x[i], kept, blend_m, blend_v, eta, epsilon)
 
 
 @kernel_in_order
@@ -261,8 +268,8 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     So W is read once a step, not twice: where it does not fit the second cache, this is what a step costs.
     """
     number, row = theta.dtype.type, net.table[0]
-    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
-    eta, correction, rest = number(scalars[0]), number(scalars[1]), number(scalars[2])
+    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(scalars[1] * hyper[2])
+    eta, kept = number(scalars[0]), number(scalars[2])
     first, end, n_in, n_out = row[WEIGHT], kernel_end(net, 0), row[N_IN], row[N_OUT]
     w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
     v = state[1][first:end].reshape(n_in, n_out)
@@ -271,5 +278,5 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     begin_outputs(net, 0, theta)
     for i in range(np.uint64(n_in)):
         adam_row_ahead(
-            w[i], m[i], v[i], delta, x[i], rest, blend_m, blend_v, eta, correction, epsilon, z, y[i]
+            w[i], m[i], v[i], delta, x[i], kept, blend_m, blend_v, eta, epsilon, z, y[i]
         )

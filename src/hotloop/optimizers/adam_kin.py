@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from hotloop._checks import check_number
 from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.mathfun import reciprocal
-from hotloop.optimizers.base import TwoAverages, adam_corrections
+from hotloop.engine.mathfun import quotient
+from hotloop.optimizers.base import TwoAverages, adam_corrections, one_minus_power
 from hotloop.schedules import ScheduleFunction
 
 __all__ = ["AdaBelief", "Adamax", "NAdam", "RAdam", "adam_kin_step"]
@@ -66,8 +66,9 @@ class Adamax(_Kin):
     code: ClassVar[int] = ADAMAX_CODE
 
     def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """η / (1 − β₁ᵗ) for t = step + 1; the second correction is not used."""
-        return adam_corrections(steps, rates, self.betas)
+        """η / (1 − β₁ᵗ) for t = step + 1, and a 0 that is not used."""
+        corrected = rates / one_minus_power(self.betas[0], steps + 1.0)
+        return np.column_stack((corrected, np.zeros(len(steps))))
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,12 @@ class NAdam(_Kin):
         check_number(self.momentum_decay, "momentum_decay", low=0.0)
 
     def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The factor of g, 1 / √(1 − β₂ᵗ), and the factor of m."""
+        """The factor of g, √(1 − β₂ᵗ), and the factor of m."""
         scalars = adam_corrections(steps, rates, self.betas, columns=3)
         product, product_next = self._product(steps), self._product(steps + 1)
-        scalars[:, 0] = rates * (1.0 - self._mu(steps + 1)) / (1.0 - product)
-        scalars[:, 2] = rates * self._mu(steps + 2) / (1.0 - product_next)
+        corrected = rates * scalars[:, 1]
+        scalars[:, 0] = corrected * (1.0 - self._mu(steps + 1)) / (1.0 - product)
+        scalars[:, 2] = corrected * self._mu(steps + 2) / (1.0 - product_next)
         return scalars
 
     def _mu(self, t: NDArray[Any]) -> NDArray[np.float64]:
@@ -179,14 +181,14 @@ class RAdam(_Kin):
 
     def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """(η / (1 − β₁ᵗ), rₜ √(1 − β₂ᵗ) or 0 while the division waits)."""
-        scalars = adam_corrections(steps, rates, self.betas)
         beta2, t = self.betas[1], steps + 1.0
+        corrected = rates / one_minus_power(self.betas[0], t)
         long_run = 2.0 / (1.0 - beta2) - 1.0
         rho = long_run - 2.0 * t * beta2**t / (1.0 - beta2**t)
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = (rho - 4) * (rho - 2) * long_run / ((long_run - 4) * (long_run - 2) * rho)
-            scalars[:, 1] = np.where(rho > 5.0, np.sqrt(ratio) / scalars[:, 1], 0.0)
-        return scalars
+            rectified = np.where(rho > 5.0, np.sqrt(ratio * one_minus_power(beta2, t)), 0.0)
+        return np.column_stack((corrected, rectified))
 
 
 @dataclass(frozen=True)
@@ -247,18 +249,16 @@ def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
 
 
 @kernel_exact
-def nadam_step(theta, grad, m, v, rate_of_g, root_correction, rate_of_m, beta1, beta2, eps):
-    """A step of `NAdam`."""
+def nadam_step(theta, grad, m, v, rate_of_g, of_eps, rate_of_m, beta1, beta2, eps):
+    """A step of `NAdam`; `of_eps` and the rates hold the corrections."""
     number = theta.dtype.type
     keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
-    eta_g, eta_m, correction, epsilon = (
-        number(rate_of_g), number(rate_of_m), number(root_correction), number(eps),
-    )  # fmt: skip
+    eta_g, eta_m, epsilon = number(rate_of_g), number(rate_of_m), number(of_eps * eps)
     for i in range(len(theta)):
         g, m_i, v_i, theta_i = grad[i], m[i], v[i], theta[i]
         m_i += blend * (g - m_i)
         v_i = keep * v_i + take * g * g
-        theta[i] = theta_i - (eta_g * g + eta_m * m_i) * reciprocal(np.sqrt(v_i) * correction + epsilon)
+        theta[i] = theta_i - quotient(eta_g * g + eta_m * m_i, np.sqrt(v_i) + epsilon)
         m[i], v[i] = m_i, v_i
 
 
@@ -277,21 +277,21 @@ def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
             theta[i] -= eta * m[i]
     else:
         for i in range(len(theta)):
-            theta[i] -= factor * m[i] * reciprocal(np.sqrt(v[i]) + epsilon)
+            theta[i] -= quotient(factor * m[i], np.sqrt(v[i]) + epsilon)
 
 
 @kernel_exact
-def adabelief_step(theta, grad, m, s, rate, root_correction, beta1, beta2, eps):
-    """A step of `AdaBelief`."""
+def adabelief_step(theta, grad, m, s, rate, of_eps, beta1, beta2, eps):
+    """A step of `AdaBelief`; `rate` and `of_eps` hold the corrections."""
     number = theta.dtype.type
     keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
-    eta, correction, epsilon = number(rate), number(root_correction), number(eps)
+    eta, epsilon, outside = number(rate), number(eps), number(of_eps * eps)
     for i in range(len(theta)):
         g, m_i, s_i, theta_i = grad[i], m[i], s[i], theta[i]
         m_i += blend * (g - m_i)
         surprise = g - m_i
         s_i = keep * s_i + take * surprise * surprise + epsilon
-        theta[i] = theta_i - eta * m_i * reciprocal(np.sqrt(s_i) * correction + epsilon)
+        theta[i] = theta_i - quotient(eta * m_i, np.sqrt(s_i) + outside)
         m[i], s[i] = m_i, s_i
 
 
@@ -300,12 +300,12 @@ def adam_kin_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
     theta, m, v = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
     beta1, beta2, eps = hyper[0], hyper[1], hyper[2]
-    rate, correction = scalars[0], scalars[1]
+    rate, other = scalars[0], scalars[1]
     if code == ADAMAX_CODE:
         adamax_step(theta, grad, m, v, rate, beta1, beta2, eps)
     elif code == NADAM_CODE:
-        nadam_step(theta, grad, m, v, rate, correction, scalars[2], beta1, beta2, eps)
+        nadam_step(theta, grad, m, v, rate, other, scalars[2], beta1, beta2, eps)
     elif code == RADAM_CODE:
-        radam_step(theta, grad, m, v, rate, correction, beta1, beta2, eps)
+        radam_step(theta, grad, m, v, rate, other, beta1, beta2, eps)
     else:
-        adabelief_step(theta, grad, m, v, rate, correction, beta1, beta2, eps)
+        adabelief_step(theta, grad, m, v, rate, other, beta1, beta2, eps)

@@ -7,7 +7,7 @@ import numpy as np
 
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.mathfun import reciprocal
+from hotloop.engine.mathfun import quotient
 from hotloop.optimizers.base import Optimizer
 from hotloop.schedules import ScheduleFunction
 
@@ -203,7 +203,7 @@ def adagrad_step(theta, grad, r, rate, initial, eps):
     for i in range(len(theta)):
         g, r_i, theta_i = grad[i], r[i], theta[i]
         r_i += g * g
-        theta[i] = theta_i - eta * g * reciprocal(np.sqrt(start + r_i) + epsilon)
+        theta[i] = theta_i - quotient(eta * g, np.sqrt(start + r_i) + epsilon)
         r[i] = r_i
 
 
@@ -233,7 +233,7 @@ def rmsprop_step(theta, grad, s, v, mean, rate, alpha, eps, momentum, centered):
         if centered:
             mean[i] += take * (g - mean[i])
             variance = max(s[i] - mean[i] * mean[i], ZERO)  # rounding may take it below 0
-        scaled = g * reciprocal(np.sqrt(variance) + epsilon)
+        scaled = quotient(g, np.sqrt(variance) + epsilon)
         if rho > ZERO:
             v[i] = rho * v[i] + scaled
             scaled = v[i]

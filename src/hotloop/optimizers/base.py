@@ -125,14 +125,15 @@ def check_betas(betas: Any) -> tuple[float, float]:
 def adam_corrections(
     steps: NDArray[np.int64], rates: NDArray[np.float64], betas: tuple[float, float], columns: int = 2
 ) -> NDArray[np.float64]:
-    """(η / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ)) for t = step + 1, and room for further columns.
+    """(η √(1 − β₂ᵗ) / (1 − β₁ᵗ), √(1 − β₂ᵗ)) for t = step + 1, and room for further columns.
 
-    The averages of Adam and its kin start at 0; these two scalars take that bias out.
+    The averages of Adam and its kin start at 0; these two take that bias out, in the order that their paper
+    names at the end of section 2: m and √v stay as they are, the one multiplies the rate, the other ε.
     """
     t = steps + 1.0
     scalars = np.empty((len(steps), columns))
-    scalars[:, 0] = rates / one_minus_power(betas[0], t)
-    scalars[:, 1] = 1.0 / np.sqrt(one_minus_power(betas[1], t))
+    scalars[:, 1] = np.sqrt(one_minus_power(betas[1], t))
+    scalars[:, 0] = rates * scalars[:, 1] / one_minus_power(betas[0], t)
     return scalars
 
 

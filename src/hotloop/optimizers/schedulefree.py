@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hotloop._checks import COUNTABLE, check_integer, check_number
 from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.mathfun import reciprocal
+from hotloop.engine.mathfun import quotient
 from hotloop.optimizers.base import Optimizer, check_betas, one_minus_power
 from hotloop.schedules import ScheduleFunction
 
@@ -304,7 +304,7 @@ def schedule_free_adamw_step(
     for i in range(len(theta)):
         g, v_i, z_i, x_i, theta_i = grad[i], v[i], z[i], x[i], theta[i]
         v_i += blend * (g * g - v_i)
-        scaled = g * reciprocal(np.sqrt(v_i) * correction + epsilon)
+        scaled = quotient(g, np.sqrt(v_i) * correction + epsilon)
         z_i -= eta * (scaled + decay * theta_i)
         x_i += c * (z_i - x_i)
         theta[i] = z_i + beta * (x_i - z_i)
