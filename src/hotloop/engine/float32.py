@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from hotloop._jit import kernel, kernel_in_order, processor
+from hotloop.engine.polynomial import polynomial_float32
 
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH = np.float32(0.693359375)  # few bits: its products with whole numbers are exact
@@ -44,11 +45,7 @@ def exp_reduced(whole, r, factor):
 
     Here, where eʳ is 1 and a small rest, the factor costs no rounding: f + f (eʳ − 1).
     """
-    p = np.float32(1.38367e-03)
-    p = p * r + np.float32(8.37481e-03)
-    p = p * r + np.float32(4.166823e-02)
-    p = p * r + np.float32(1.666642e-01)
-    p = p * r + np.float32(0.49999992)
+    p = polynomial_float32(r, (1.38367e-03, 8.37481e-03, 4.166823e-02, 1.666642e-01, 0.49999992))
     p = (p * r + ONE) * r
     p = p * factor + factor
     # 2ⁿ in two factors: n runs to ±151, a float32 exponent only to 127. NaN must not meet the cast.
@@ -70,11 +67,7 @@ def expm1_float32(x):
     c = EXPM1_HIGH if c > EXPM1_HIGH else c
     whole = np.floor(c * LOG2_E + HALF)
     r = (c - whole * LN2_HIGH) - whole * LN2_LOW
-    p = np.float32(1.3901334e-03)
-    p = p * r + np.float32(8.36326e-03)
-    p = p * r + np.float32(4.1666854e-02)
-    p = p * r + np.float32(1.6666576e-01)
-    p = p * r + HALF
+    p = polynomial_float32(r, (1.3901334e-03, 8.36326e-03, 4.1666854e-02, 1.6666576e-01, 0.5))
     p = p * (r * r) + r
     scale = power_of_two(np.int32(whole if whole == whole else ZERO))
     y = p * scale + (scale - ONE)
@@ -135,16 +128,8 @@ def normal_cdf_float32(x):
     """
     t = np.abs(x)
     t = GAUSS_HIGH if t > GAUSS_HIGH else t
-    n = np.float32(2.8372353e-06)
-    n = n * t + np.float32(2.3549829e-02)
-    n = n * t + np.float32(2.263487e-01)
-    n = n * t + np.float32(9.066454e-01)
-    n = n * t + TWO
-    d = np.float32(9.444374e-03)
-    d = d * t + np.float32(8.9379825e-02)
-    d = d * t + np.float32(3.9043477e-01)
-    d = d * t + np.float32(9.087516e-01)
-    d = d * t + ONE
+    n = polynomial_float32(t, (2.8372353e-06, 2.3549829e-02, 2.263487e-01, 9.066454e-01, 2.0))
+    d = polynomial_float32(t, (9.444374e-03, 8.9379825e-02, 3.9043477e-01, 9.087516e-01, 1.0))
     tail = gauss_float32(x, d / (ROOT_TAU * t * d + n))
     return tail if x < ZERO else ONE - tail
 
@@ -163,16 +148,8 @@ def tanh_float32(x):
     c = np.abs(x)
     c = TANH_HIGH if c > TANH_HIGH else c
     y = c * c
-    p = np.float32(1.33189095e-08)
-    p = p * y + np.float32(2.0583528e-05)
-    p = p * y + np.float32(3.4940348e-03)
-    p = p * y + np.float32(1.337972e-01)
-    p = p * y + ONE
-    q = np.float32(7.762026e-07)
-    q = q * y + np.float32(3.2830954e-04)
-    q = q * y + np.float32(2.5871074e-02)
-    q = q * y + np.float32(4.671304e-01)
-    q = q * y + ONE
+    p = polynomial_float32(y, (1.33189095e-08, 2.0583528e-05, 3.4940348e-03, 1.337972e-01, 1.0))
+    q = polynomial_float32(y, (7.762026e-07, 3.2830954e-04, 2.5871074e-02, 4.671304e-01, 1.0))
     t = c * p / q
     return np.float32(np.copysign(ONE if t > ONE else t, x))
 

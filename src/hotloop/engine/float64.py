@@ -9,6 +9,7 @@ import numpy as np
 
 from hotloop._jit import kernel, kernel_in_order
 from hotloop.engine.float32 import DIVIDES
+from hotloop.engine.polynomial import polynomial_float64
 
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
@@ -24,6 +25,18 @@ EXPONENT_OF_ONE = np.int64(1023)
 MANTISSA_BITS = np.int64(52)
 ROOT_HALF = math.sqrt(0.5)
 ROOT_TAU_INVERSE = 1 / math.sqrt(2 * math.pi)
+
+# Coefficients, of the highest power first: of (eʳ − 1 − r) / r², and of (2 artanh s − 2 s) / s³ by s².
+EXPM1 = (
+    2.5000042175242414e-08, 2.7630275333307764e-07, 2.7557586572747764e-06, 2.4801493029551872e-05,
+    1.98412695062058e-04, 1.388888894369023e-03, 8.3333333334947e-03, 4.166666666652996e-02,
+    1.6666666666666413e-01, 0.5000000000000011,
+)  # fmt: skip
+ARTANH = (
+    0.17009611305836006, 0.08345054658159107, 0.12104924593079561, 0.13301124140220033,
+    0.1538654816432754, 0.1818174449086417, 0.22222223953271733, 0.2857142854812494,
+    0.4000000000015505, 0.6666666666666631,
+)  # fmt: skip
 
 
 @kernel_in_order
@@ -61,16 +74,7 @@ def reduced(x):
 @kernel_in_order
 def expm1_of_reduced(r):
     """eʳ − 1 for |r| ≤ ln 2 / 2."""
-    p = 2.5000042175242414e-08
-    p = p * r + 2.7630275333307764e-07
-    p = p * r + 2.7557586572747764e-06
-    p = p * r + 2.4801493029551872e-05
-    p = p * r + 1.98412695062058e-04
-    p = p * r + 1.388888894369023e-03
-    p = p * r + 8.3333333334947e-03
-    p = p * r + 4.166666666652996e-02
-    p = p * r + 1.6666666666666413e-01
-    p = p * r + 0.5000000000000011
+    p = polynomial_float64(r, EXPM1)
     return p * (r * r) + r
 
 
@@ -100,16 +104,7 @@ def log1p_float64(u):
     """ln(1 + u) = 2 artanh s for 0 ≤ u ≤ 1, with s = u / (2 + u)."""
     s = u / (2.0 + u)
     z = s * s
-    p = 0.17009611305836006
-    p = p * z + 0.08345054658159107
-    p = p * z + 0.12104924593079561
-    p = p * z + 0.13301124140220033
-    p = p * z + 0.1538654816432754
-    p = p * z + 0.1818174449086417
-    p = p * z + 0.22222223953271733
-    p = p * z + 0.2857142854812494
-    p = p * z + 0.4000000000015505
-    p = p * z + 0.6666666666666631
+    p = polynomial_float64(z, ARTANH)
     return s * z * p + (s + s)
 
 

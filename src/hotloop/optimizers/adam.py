@@ -277,6 +277,4 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     begin_outputs(net, 0, theta)
     for i in range(np.uint64(n_in)):
-        adam_row_ahead(
-            w[i], m[i], v[i], delta, x[i], kept, blend_m, blend_v, eta, epsilon, z, y[i]
-        )
+        adam_row_ahead(w[i], m[i], v[i], delta, x[i], kept, blend_m, blend_v, eta, epsilon, z, y[i])
