@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
 from hotloop.engine.address import call
-from hotloop.engine.matmul import Matrix, add_terms
+from hotloop.engine.columns import add_rows
+from hotloop.engine.matmul import Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BATCH_NORM,
@@ -127,7 +128,7 @@ def vector_gradient(net, work, row, source, offset, n, lo, hi, grad, accumulate)
             biases[:] = 0
         # The sum over the batch, or the one that batch normalisation has made.
         first = row[COLUMN] + DELTA_SUM * n_out if op == BATCH_NORM else row[DELTA]
-        add_terms(biases, work, first + lo, n_out, net.one, 0, 0, 1 if op == BATCH_NORM else n)
+        add_rows(biases, work, first + lo, n_out, 1 if op == BATCH_NORM else n)
     if op == DENSE or row[WEIGHT] == NONE:
         return
     weights = grad[row[WEIGHT] + lo : row[WEIGHT] + hi]

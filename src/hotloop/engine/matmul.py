@@ -33,7 +33,7 @@ from hotloop.engine.tile import (
     tile_shape,
 )
 
-__all__ = ["FEW", "MOST_TERMS", "Matrix", "add_terms", "multiply", "panel_size"]
+__all__ = ["FEW", "MOST_TERMS", "Matrix", "multiply", "panel_size"]
 
 MOST_TERMS = 288
 """Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
@@ -183,14 +183,14 @@ def _few_by_terms(out, start, a, b, rows, cols, inner, panel):
             s, o = start.offset + first * start.row + j, out.offset + first * out.row + j
             for i in range(n):
                 sums[i] = start.data[s + i * start.row]
-            add_terms(sums, terms, 0, a.col, factors, 0, b.row, inner)
+            _add_terms(sums, terms, 0, a.col, factors, 0, b.row, inner)
             for i in range(n):
                 out.data[o + i * out.row] = sums[i]
 
 
 @distinct
 @kernel_in_order
-def add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
+def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
     """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four at a time, so that sums are read less."""
     n = len(sums)
     for p in range(0, inner - 3, 4):

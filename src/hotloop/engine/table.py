@@ -156,7 +156,6 @@ class Net(NamedTuple):
     options: NDArray[np.float64]  # (operations, OPTIONS)
     running: NDArray[Any]  # running statistics, flat, of the dtype of θ
     work: NDArray[Any]  # values, deltas, zeros, panels: of the dtype of θ
-    one: NDArray[Any]  # (1,) a 1, of the dtype of θ
     row_loss: NDArray[np.float64]  # (capacity,) loss of each row of the batch
     row_hit: NDArray[np.float64]  # (capacity,) 1 where the class is right
     partial: NDArray[np.float64]  # (3, rows of all kernels) PENALTY_SUMS, SQUARES of the gradient, PLACES
@@ -311,7 +310,6 @@ def bind(
         options=options,
         running=running,
         work=aligned_zeros(room.size, dtype),
-        one=np.ones(1, dtype),
         row_loss=np.zeros(capacity),
         row_hit=np.zeros(capacity),
         partial=np.zeros((3, int(table[table[:, OP] == DENSE, N_IN].sum()))),

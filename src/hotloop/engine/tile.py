@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
-from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, target_shape
+from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, sum_over, target_shape
 
 __all__ = [
     "PANEL_COLUMNS",
@@ -135,7 +135,7 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
             for base, row in zip(a_rows, sums, strict=True)
         ]
 
-    write_finished(builder, vectors, out_rows, _sum_over(builder, inner, first, term), after)
+    write_finished(builder, vectors, out_rows, sum_over(builder, inner, first, term), after)
     builder.ret_void()
     return function
 
@@ -188,36 +188,6 @@ def _opaque(builder: Any, pointer: Any) -> Any:
     """
     kind = ir.FunctionType(pointer.type, [pointer.type])
     return builder.call(ir.InlineAsm(kind, "", "=r,0"), [pointer])
-
-
-def _sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> list[list[Any]]:
-    """The loop: values = first; for p in range(inner): values = term(p, values)."""
-    before = builder.block
-    loop, after = builder.append_basic_block("inner"), builder.append_basic_block("after")
-    builder.cbranch(builder.icmp_signed(">", inner, I64(0)), loop, after)
-
-    def phi(incoming: list[tuple[Any, Any]]) -> Any:
-        node = builder.phi(incoming[0][0].type)
-        for value, block in incoming:
-            node.add_incoming(value, block)
-        return node
-
-    builder.position_at_end(loop)
-    p = phi([(I64(0), before)])
-    sums = [[phi([(value, before)]) for value in row] for row in first]
-    new = term(p, sums)
-    following = builder.add(p, I64(1))
-    p.add_incoming(following, loop)
-    for row, new_row in zip(sums, new, strict=True):
-        for total, value in zip(row, new_row, strict=True):
-            total.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, inner), loop, after)
-
-    builder.position_at_end(after)
-    return [
-        [phi([(was, before), (value, loop)]) for was, value in zip(row, new_row, strict=True)]
-        for row, new_row in zip(first, new, strict=True)
-    ]
 
 
 def _make_tile(kind: str) -> Any:
