@@ -20,10 +20,11 @@ from hotloop.engine.matmul import (
     WIDE,
     WORTH_PACKING,
     Matrix,
+    is_worth_turning,
     multiply,
     panel_size,
 )
-from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED, tile_shape
+from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED, VECTORS, tile_shape
 
 pytestmark = pytest.mark.kernels
 
@@ -145,7 +146,7 @@ def test_sums_in_several_passes(dtype, b_t):
     for rows, inner in itertools.product((1, 31), (MOST_TERMS, MOST_TERMS + 1, 2 * MOST_TERMS + 7)):
         for start in STARTS:
             check(rows, 37, inner, dtype=dtype, a_t=False, b_t=b_t, start=start, pad=3, before=5)
-            for cols, a_t in itertools.product((1, FEW), (False, True)):
+            for cols, a_t in itertools.product((1, FEW, 10), (False, True)):
                 check(20 * rows, cols, inner, dtype=dtype, a_t=a_t, b_t=b_t, start=start, pad=3, before=5)
 
 
@@ -165,10 +166,11 @@ def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
 @pytest.mark.parametrize("inner", [1, 2, 37, 300, MOST_TERMS + 5])
-@pytest.mark.parametrize("cols", [1, 3, 75, MANY + 13, WIDE + 4])
+@pytest.mark.parametrize("cols", [1, 3, 4, 10, 75, MANY + 13, WIDE + 4])
 def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
-    """Few columns have a form of their own, whose sums have another order: these are not taken apart."""
-    rows = 115 if cols <= FEW else 15 if cols < MANY else WORTH_PACKING + 1
+    """Few columns have forms of their own, and one has sums in another order: these are not taken apart."""
+    few = cols <= 10
+    rows = 115 if few else 15 if cols < MANY else WORTH_PACKING + 1
     rng = np.random.default_rng(inner)
     a = placed(rng.standard_normal((rows, inner)).astype(dtype), transposed=a_t)
     b = placed(rng.standard_normal((inner, cols)).astype(dtype), transposed=b_t)
@@ -178,7 +180,7 @@ def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel, PLAIN)
     steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 64))
     steps += ((rows, 1), (1, 1)) * (a_t and inner > 1)
-    for row_step, col_step in steps if cols > FEW else ((1, cols), (4, cols), (7, cols), (70, cols)):
+    for row_step, col_step in ((1, cols), (4, cols), (7, cols), (70, cols)) if few else steps:
         parts = np.full(rows * cols, np.nan, dtype)
         for i, j in itertools.product(range(0, rows, row_step), range(0, cols, col_step)):
             multiply(
@@ -226,6 +228,20 @@ def test_what_becomes_of_the_sums(rows, cols, inner, a_t, b_t, dtype):
     assert np.isnan(plain).any()
     np.testing.assert_array_equal(product(RECTIFIED), np.where(plain < 0, 0, plain))
     np.testing.assert_array_equal(product(-far), np.where(switches > 0, plain, 0))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.skipif(not INTRINSICS, reason="plain tiles have another shape")
+def test_the_transposed_product_is_taken_where_its_tiles_are_fuller(dtype):
+    out = Matrix(np.zeros(1, dtype), 0, 1, 1)
+    rows, cols = tile_of(out.data)
+    half, lanes = rows // 2, cols // VECTORS
+    assert is_worth_turning(out, 4 * cols, half, 128)
+    assert is_worth_turning(out, 1000, 2, 1000)
+    assert not is_worth_turning(out, 1000, 1, 1000), "of one column there are sums by terms"
+    assert not is_worth_turning(out, 1000, lanes + 1, 1000), "no tile is narrow"
+    assert not is_worth_turning(out, 4 * cols, half, 2), "turning over takes longer than two terms"
+    assert not is_worth_turning(out, lanes, lanes - 1, 1000), "its tiles would be as empty"
 
 
 def test_tiles_fit_the_panel():

@@ -31,12 +31,12 @@ def copy_terms(panel, at, source, offset, step, n, terms, width):
 
 @apart
 @kernel
-def pack_transposed(panel, b, offset, step, n_cols, terms, width):
-    """A panel of a transposed `b`, whose columns are `step` apart; its rows are `width` apart."""
+def pack_transposed(panel, at, b, offset, step, n_cols, terms, width):
+    """panel[at + p width + c] = b[offset + c step + p], for c < n_cols and p < terms."""
     lanes = tile_shape(panel)[1] // VECTORS
     for c in range(0, n_cols, lanes):
         for p in range(0, terms, lanes):
-            to, source = p * width + c, offset + c * step + p
+            to, source = at + p * width + c, offset + c * step + p
             n_rows, n_terms = min(lanes, n_cols - c), min(lanes, terms - p)
             if n_rows == lanes and n_terms == lanes:
                 full_square(panel, to, width, b, source, step, n_rows, n_terms)

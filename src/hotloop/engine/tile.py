@@ -21,6 +21,7 @@ __all__ = [
     "ROW_VECTORS",
     "VECTORS",
     "edge_tile",
+    "flat_tile",
     "full_tile",
     "listed_tile",
     "narrow_tile",
@@ -87,8 +88,8 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
     and takes rows past the last as the last once more: they compute, and store, the same numbers. A
     "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
-    processor would have no registers left to address them.) A "row" tile is one of one row, and wider. A
-    "listed" tile is an edge tile that takes its terms from a list.
+    processor would have no registers left to address them.) A "flat" tile has half as many rows, a "row" tile
+    one, and more columns. A "listed" tile is an edge tile that takes its terms from a list.
 
     It stands alone. As a part of the loops around it, it would have them compute the addresses and masks of
     all kinds before the first tile, which took longer than a small product; and unrolled, it would want more
@@ -109,7 +110,8 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     (out, o_row, start, s_row, a, a_row, a_col, b, b_row, inner,
      n_rows, n_cols, after, *places) = function.args  # fmt: skip
     rows, lanes = target_shape(context, item.bitwidth // 8)
-    rows, count = {"row": (1, ROW_VECTORS), "narrow": (rows, 1)}.get(kind, (rows, VECTORS))
+    shapes = {"row": (1, ROW_VECTORS), "narrow": (rows, 1), "flat": (rows // 2, VECTORS)}
+    rows, count = shapes.get(kind, (rows, VECTORS))
     vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols)
     there = [None if kind == "full" else builder.icmp_signed("<", I64(r), n_rows) for r in range(rows)]
 
@@ -230,9 +232,10 @@ def _tile_shape(typing_context, array):
 
 if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
-    narrow_tile, row_tile, listed_tile = _make_tile("narrow"), _make_tile("row"), _make_tile("listed")
+    narrow_tile, flat_tile, row_tile = _make_tile("narrow"), _make_tile("flat"), _make_tile("row")
+    listed_tile = _make_tile("listed")
     tile_shape = intrinsic(_tile_shape)
 else:
-    full_tile = edge_tile = narrow_tile = row_tile = kernel(plain_tile)
+    full_tile = edge_tile = narrow_tile = flat_tile = row_tile = kernel(plain_tile)
     listed_tile = kernel(plain_listed_tile)
     tile_shape = kernel(_plain_shape)
