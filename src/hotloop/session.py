@@ -17,7 +17,7 @@ KEPT_BYTES, LONGEST = 8 << 20, 5
 """A block begins with a copy of what training changes, which for so many bytes takes about a hundredth of it;
 for more it runs longer in proportion, up to so many times."""
 
-EPOCHS = 16
+EPOCHS = 64
 """The most epochs of a block: what Python does once a block is little then."""
 
 FORWARD_FLOPS, STEP_FLOPS = 2, 6

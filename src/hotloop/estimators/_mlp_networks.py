@@ -109,9 +109,8 @@ class _PlainAdam(Adam):
     """Adam with its ε beside √v, not √v̂, as in scikit-learn and at the end of section 2 of the paper."""
 
     def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """η √(1 − β₂ᵗ) / (1 − β₁ᵗ), and 1 for the root."""
+        """Adam's, but ε as it is."""
         found = super().scalars(steps, rates)
-        found[:, 0] /= found[:, 1]
         found[:, 1] = 1.0
         return found
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_number, check_values
-from hotloop._jit import kernel, kernel_in_order
+from hotloop._jit import distinct, kernel, kernel_in_order
 from hotloop.engine.mathfun import exp
 from hotloop.errors import InvalidValueError
 from hotloop.losses.base import Loss
@@ -38,11 +38,25 @@ class MSE(Loss):
     code: ClassVar[int] = MSE_CODE
 
 
+@distinct
+@kernel
+def lone_squares(outputs, targets, weights, scale, delta, losses, hits):
+    """`mse` of one output: a loop over samples, which vectorises."""
+    twice = outputs.dtype.type(2.0 * scale)
+    for i in range(len(losses)):
+        error, factor = outputs[i] - targets[i], weights[i] * twice
+        losses[i], hits[i] = error * error, 0.0
+        delta[i] = ZERO if factor == ZERO else factor * error
+
+
 @kernel
 def mse(code, option, outputs, targets, weights, scale, delta, losses, hits):
     """Σⱼ (zⱼ − yⱼ)² of each sample."""
     n_out, number = len(outputs) // len(losses), outputs.dtype.type
     y = targets.reshape(targets.size)
+    if n_out == 1:
+        lone_squares(outputs, y, weights, scale, delta, losses, hits)
+        return
     for i in range(len(losses)):
         row, total, factor = i * n_out, ZERO, number(TWO * (weights[i] * scale))
         for j in range(n_out):
