@@ -235,13 +235,15 @@ def test_what_becomes_of_the_sums(rows, cols, inner, a_t, b_t, dtype):
 def test_the_transposed_product_is_taken_where_its_tiles_are_fuller(dtype):
     out = Matrix(np.zeros(1, dtype), 0, 1, 1)
     rows, cols = tile_of(out.data)
+    if rows != 8:
+        pytest.skip("tiles of other processors have other shapes")
     half, lanes = rows // 2, cols // VECTORS
-    assert is_worth_turning(out, 4 * cols, half, 128)
+    assert is_worth_turning(out, 4 * cols, half, 200)
     assert is_worth_turning(out, 1000, 2, 1000)
     assert not is_worth_turning(out, 1000, 1, 1000), "of one column there are sums by terms"
     assert not is_worth_turning(out, 1000, lanes + 1, 1000), "no tile is narrow"
     assert not is_worth_turning(out, 4 * cols, half, 2), "turning over takes longer than two terms"
-    assert not is_worth_turning(out, lanes, lanes - 1, 1000), "its tiles would be as empty"
+    assert not is_worth_turning(out, lanes, 3 * lanes // 4, 1000), "its tiles would be as empty"
 
 
 def test_tiles_fit_the_panel():

@@ -7,9 +7,12 @@ Which loop a parameter is about, in `engine/matmul.py` unless said:
 backward only                         `pack_transposed` in `engine/packing.py`, on `full_square`
 1024, 2048, not 512                   `WIDE` and `VERY_WIDE`: what is packed; passes of `MOST_TERMS`
 gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups` in `engine/packing.py`
-1 or 2 units                          `_few_by_rows` in forward, `_few_by_terms` in the gradient
-10 units                              `narrow_tile`, and in backward sums of so few terms
+1 or 2 units                          `_few_by_rows` in forward; in the gradient `_few_by_terms` of 1
+2 to 10 units, gradient               `_multiply_turned`, and `is_worth_turning`
+10 units, 4 units                     `narrow_tile`, and in backward sums of so few terms
+4 inputs, gradient                    `flat_tile` in `engine/tile.py`
 8 inputs                              `edge_tile`, and in forward sums of so few terms
+Columns                               `engine/columns.py`
 Zeros                                 `engine/sparse.py`, and `listed_tile` in `engine/tile.py`
 MatrixUnit                            `engine/amx.py`, `engine/unit.py`, `engine/split.py`
 ====================================  ================================================================
@@ -24,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from hotloop.engine.unit import has_amx
 
 from .common import clean_digits, fastest
-from .kernels import amx_panel, repeat_amx, repeat_multiply, scratch
+from .kernels import amx_panel, repeat_add_rows, repeat_amx, repeat_multiply, scratch
 
 PASSES = ["forward", "backward", "gradient"]
 MILLISECOND = 5e7
@@ -98,6 +101,8 @@ LAYERS = {
     "784 inputs, 1 unit": (128, 784, 1),
     "784 inputs, 2 units": (128, 784, 2),
     "784 inputs, 10 units": (128, 784, 10),
+    "32 inputs, 4 units": (128, 32, 4),
+    "4 inputs, 32 units": (128, 4, 32),
     "8 inputs, 128 units": (128, 8, 128),
     "784 inputs, 128 units": (128, 784, 128),
 }
@@ -152,6 +157,29 @@ class MatrixUnit:
         return on_unit / ours
 
     track_time_against_multiply_adds.unit = "of the time of multiply-adds"
+
+
+class Columns:
+    """Sums over the rows of a minibatch of 128, column by column: the gradient of biases."""
+
+    params = ([3, 10, 64, 1024],)
+    param_names = ("columns",)
+    rows, times = 128, 200
+
+    def setup(self, columns):
+        self.delta = np.random.default_rng(0).standard_normal((self.rows, columns), np.float32)
+        self.sums = np.zeros(columns, np.float32)
+        self.add()  # compiles
+
+    def add(self):
+        """Some sums."""
+        repeat_add_rows(self.times, self.sums, self.delta.reshape(-1), self.rows)
+
+    def track_nanoseconds_a_row(self, columns):
+        """As they are in the second cache."""
+        return 1e9 * fastest(self.add)[0] / (self.times * self.rows)
+
+    track_nanoseconds_a_row.unit = "ns"
 
 
 class Zeros:
