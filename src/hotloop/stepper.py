@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,15 @@ class Recipe:
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
         """`Optimizer.single_kernels`; none where numbers of the gradient are clipped."""
         return (None, None) if self.clip_value else self.optimizer.single_kernels(n_out)
+
+
+@functools.cache
+def address_of_step(kernel: Any, dtype: np.dtype[Any]) -> int:
+    """The address of an optimizer's kernel: looked up once, since numba takes a sixth of a short fit to tell
+    the types of its arguments.
+    """
+    numbers, vector = np.empty(1), np.empty(1, dtype)
+    return address_of(kernel, (0, numbers, numbers, np.empty((1, 1), dtype), vector, vector, 0, 0))
 
 
 class Stepper:
@@ -165,8 +175,7 @@ class Stepper:
 
         Each fit begins here, since addresses hold in one process, and a trainer may be pickled.
         """
-        arguments = (0, self._hyper, np.empty(1), self._state, self._model.theta, self._grad, 0, 0)
-        self._address = address_of(self._recipe.optimizer.kernel(), arguments)
+        self._address = address_of_step(self._recipe.optimizer.kernel(), self._model.dtype)
         link_relay(net, block)
         self._criterion = criterion_of(self._recipe.loss, self._model.dtype)
         self._run(net, self._part(block, 0, 0), self._plans.of_no_steps(), 1, Team(1))
