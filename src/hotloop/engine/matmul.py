@@ -220,17 +220,14 @@ def is_worth_turning(out, rows, cols, inner):
 
     A narrow tile does not multiply as fast as it might: with each vector it reads a number of `a`, and a
     cycle has two reads. A term takes it 9/2 cycles. Full tiles read less: 4 cycles for a half, the flat tile.
-    (An edge tile counts as four where 16 registers are too few for its masks.)
     """
     tile_rows, tile_cols = tile_shape(out.data)
     lanes = tile_cols // VECTORS
     if cols > lanes or cols == 1 or (cols == 2 and inner < WORTH_PACKING):
         return False
-    narrow, rest = (rows + tile_rows - 1) // tile_rows, cols % tile_rows
-    halves = 2 * (cols // tile_rows)
-    if rest > 0:
-        halves += 1 if rest <= tile_rows // 2 else 2 if tile_rows > 6 else 4
-    halves *= (rows + tile_cols - 1) // tile_cols
+    narrow = (rows + tile_rows - 1) // tile_rows
+    half = tile_rows // 2
+    halves = (rows + tile_cols - 1) // tile_cols * ((cols + half - 1) // half)
     squares = 2 * ((rows + lanes - 1) // lanes) + 1
     return inner * (9 * narrow - 8 * halves) >= 2 * TURN_COST * squares
 

@@ -16,7 +16,7 @@ from hotloop.engine.address import NOWHERE, address_of, asked
 from hotloop.engine.matmul import MOST_TERMS, WIDE, Matrix, multiply
 from hotloop.engine.packing import copy_terms
 from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, PRODUCT, Net
-from hotloop.engine.tile import PLAIN, listed_tile, tile_shape
+from hotloop.engine.tile import PLAIN, VECTORS, listed_tile, narrow_listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
 
 __all__ = ["FEWEST_INPUTS", "FEWEST_OUTPUTS", "link_sparse", "multiply_layer", "multiply_sparse"]
@@ -116,18 +116,27 @@ def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, af
     tile_rows, tile_cols = tile_shape(out.data)
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
+        narrow = n_cols <= tile_cols // VECTORS
         source, offset, step = b.data, b.offset + j, b.row
         if cols >= WIDE:
             copy_terms(panel, 0, b.data, b.offset + j, b.row, n_cols, terms, tile_cols)
             source, offset, step = panel, 0, tile_cols
         for i in range(0, rows, tile_rows):
             n_rows, at = min(tile_rows, rows - i), i // tile_rows * room
-            listed_tile(
-                out.data, out.offset + i * out.row + j, out.row,
-                start.data, start.offset + i * start.row + j, start.row,
-                a.data, a.offset + i * a.row, a.row, a.col, source, offset, step,
-                np.int64(lists[at]), n_rows, n_cols, after, lists, at + 1,
-            )  # fmt: skip
+            from_start, from_a = start.offset + i * start.row + j, a.offset + i * a.row
+            to, count = out.offset + i * out.row + j, np.int64(lists[at])
+            if narrow:
+                narrow_listed_tile(
+                    out.data, to, out.row, start.data, from_start, start.row,
+                    a.data, from_a, a.row, a.col, source, offset, step, count, n_rows, n_cols, after,
+                    lists, at + 1,
+                )  # fmt: skip
+            else:
+                listed_tile(
+                    out.data, to, out.row, start.data, from_start, start.row,
+                    a.data, from_a, a.row, a.col, source, offset, step, count, n_rows, n_cols, after,
+                    lists, at + 1,
+                )  # fmt: skip
 
 
 @kernel

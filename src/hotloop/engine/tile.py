@@ -24,6 +24,7 @@ __all__ = [
     "flat_tile",
     "full_tile",
     "listed_tile",
+    "narrow_listed_tile",
     "narrow_tile",
     "row_tile",
     "tile_shape",
@@ -85,11 +86,12 @@ def finished(total, out, at, after):
 def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     """The LLVM function of a tile: rows x vectors sums in registers, one pass over the inner dimension.
 
-    A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist,
-    and takes rows past the last as the last once more: they compute, and store, the same numbers. A
-    "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
-    processor would have no registers left to address them.) A "flat" tile has half as many rows, a "row" tile
-    one, and more columns. A "listed" tile is an edge tile that takes its terms from a list.
+    A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist, all but
+    some of the last vector, and takes rows past the last as the last once more: they compute, and store,
+    the same numbers. A "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as
+    many sums as others, the processor would have no registers left to address them.) A "flat" tile has half
+    as many rows, a "row" tile one, and more columns. A "listed" tile is an edge tile that takes its terms
+    from a list.
 
     It stands alone. As a part of the loops around it, it would have them compute the addresses and masks of
     all kinds before the first tile, which took longer than a small product; and unrolled, it would want more
@@ -101,7 +103,7 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
         return module.globals[name]
     pointer = number.as_pointer()
     arguments = [pointer, I64, pointer, I64, pointer, I64, I64, pointer, I64, I64, I64, I64, I64]
-    arguments += [I32.as_pointer()] * (kind == "listed")
+    arguments += [I32.as_pointer()] * kind.endswith("listed")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
@@ -110,9 +112,10 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     (out, o_row, start, s_row, a, a_row, a_col, b, b_row, inner,
      n_rows, n_cols, after, *places) = function.args  # fmt: skip
     rows, lanes = target_shape(context, item.bitwidth // 8)
-    shapes = {"row": (1, ROW_VECTORS), "narrow": (rows, 1), "flat": (rows // 2, VECTORS)}
-    rows, count = shapes.get(kind, (rows, VECTORS))
-    vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols)
+    shapes = {"row": (1, ROW_VECTORS), "flat": (rows // 2, VECTORS)}
+    rows, count = shapes.get(kind, (rows, 1 if kind.startswith("narrow") else VECTORS))
+    n_full = count - 1 if kind in ("edge", "listed") else 0
+    vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols, n_full)
     there = [None if kind == "full" else builder.icmp_signed("<", I64(r), n_rows) for r in range(rows)]
 
     def row_pointers(base: Any, step: Any) -> list[Any]:
@@ -212,7 +215,7 @@ def _make_tile(kind: str) -> Any:
         signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n, places, n)
         return written(signature, out, start, a, b, places)
 
-    return intrinsic(tile_of_listed if kind == "listed" else tile)
+    return intrinsic(tile_of_listed if kind.endswith("listed") else tile)
 
 
 def _plain_shape(array):
@@ -233,9 +236,9 @@ def _tile_shape(typing_context, array):
 if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
     narrow_tile, flat_tile, row_tile = _make_tile("narrow"), _make_tile("flat"), _make_tile("row")
-    listed_tile = _make_tile("listed")
+    listed_tile, narrow_listed_tile = _make_tile("listed"), _make_tile("narrow listed")
     tile_shape = intrinsic(_tile_shape)
 else:
     full_tile = edge_tile = narrow_tile = flat_tile = row_tile = kernel(plain_tile)
-    listed_tile = kernel(plain_listed_tile)
+    listed_tile = narrow_listed_tile = kernel(plain_listed_tile)
     tile_shape = kernel(_plain_shape)

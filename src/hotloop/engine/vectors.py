@@ -32,7 +32,10 @@ def pointer_to(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -
 
 @dataclass
 class Vectors:
-    """Writes LLVM operations on rows of `count` vectors; with `n_cols`, only that many columns exist."""
+    """Writes LLVM operations on rows of `count` vectors; with `n_cols`, only that many columns exist.
+
+    Of the first `n_full` vectors they do in any case: these want no masks, which would take up registers.
+    """
 
     builder: Any
     item: Any  # numba's type of a number
@@ -40,11 +43,13 @@ class Vectors:
     lanes: int
     count: int
     n_cols: Any = None
+    n_full: int = 0
 
     def __post_init__(self) -> None:
         self.type = ir.VectorType(self.number, self.lanes)
         self.bytes = self.item.bitwidth // 8
-        self._masks = [self._mask(v) for v in range(self.count)] if self.n_cols is not None else None
+        none = self.count if self.n_cols is None else self.n_full
+        self._masks = [None if v < none else self._mask(v) for v in range(self.count)]
 
     def _mask(self, v: int) -> Any:
         """Which lanes of vector `v` are columns that exist."""
@@ -79,25 +84,25 @@ class Vectors:
 
     def load(self, base: Any, missing: float = 0.0) -> list[Any]:
         """The vectors from `base` on; columns that do not exist are not read, and `missing`."""
-        if self._masks is not None:
-            instead = ir.Constant(self.type, [missing] * self.lanes)
-            return [
-                self._call("masked.load", self.type, [self._at(base, v), I32(self.bytes), mask, instead])
-                for v, mask in enumerate(self._masks)
-            ]
-        values = [self.builder.load(self._at(base, v)) for v in range(self.count)]
-        for value in values:
-            value.align = self.bytes
+        values, instead = [], ir.Constant(self.type, [missing] * self.lanes)
+        for v, mask in enumerate(self._masks):
+            where = self._at(base, v)
+            if mask is None:
+                value = self.builder.load(where)
+                value.align = self.bytes
+            else:
+                value = self._call("masked.load", self.type, [where, I32(self.bytes), mask, instead])
+            values.append(value)
         return values
 
     def store(self, values: list[Any], base: Any) -> None:
         """Write the vectors to `base` and on; columns that do not exist are not written."""
-        for v, value in enumerate(values):
-            if self._masks is not None:
-                arguments = [value, self._at(base, v), I32(self.bytes), self._masks[v]]
-                self._call("masked.store", ir.VoidType(), arguments)
+        for v, (mask, value) in enumerate(zip(self._masks, values, strict=True)):
+            where = self._at(base, v)
+            if mask is None:
+                self.builder.store(value, where).align = self.bytes
             else:
-                self.builder.store(value, self._at(base, v)).align = self.bytes
+                self._call("masked.store", ir.VoidType(), [value, where, I32(self.bytes), mask])
 
     def multiply_add(self, factor: Any, values: list[Any], sums: list[Any]) -> list[Any]:
         """factor · values + sums, fused where the processor can."""
