@@ -494,4 +494,17 @@ def test_loops_over_a_batch_in_float32_stay_so(name):
     fresh.compile(arguments)
     code = fresh.inspect_llvm(arguments)
     assert " x float>" in code, "no loop vectorises"
-    assert not re.search(r"= f(add|sub|mul|div)\b[a-z ]*<\d+ x double>", code)
+    # But for the weights of samples of one output, times the scale.
+    operations = "add|sub|div" if name == "mse" else "add|sub|mul|div"
+    assert not re.search(rf"= f({operations})\b[a-z ]*<\d+ x double>", code)
+
+
+@pytest.mark.parametrize("n_out", [1, 2])
+def test_squares_of_samples_whose_weights_are_huge(n_out):
+    """A factor of a sample's error is of ordinary size, though the scale alone is too small for float32."""
+    outputs = np.arange(3.0 * n_out, dtype=np.float32)
+    targets, weights = np.zeros((3, n_out), np.float32), np.full(3, 1e38, np.float32)
+    delta, (found, hits) = np.empty_like(outputs), np.empty((2, 3))
+    criterion = criterion_of(LOSSES["mse"], np.dtype(np.float32))
+    losses_of_rows(criterion, outputs, targets, weights, 1 / 3e38, delta, found, hits)
+    np.testing.assert_allclose(delta, 2 / 3 * outputs, rtol=1e-6)

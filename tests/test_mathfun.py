@@ -1,12 +1,14 @@
 """exp, tanh, sigmoid and their kin: as accurate as promised, exact limits, and float32 stays float32."""
 
 import math
+import re
 
 import numba
 import numpy as np
 import pytest
 
-from hotloop._jit import COMPILED, kernel_in_order
+from hotloop import activations
+from hotloop._jit import COMPILED, INTRINSICS, kernel, kernel_in_order
 from hotloop.engine import float32, float64
 from hotloop.engine.mathfun import (
     constant,
@@ -21,6 +23,8 @@ from hotloop.engine.mathfun import (
     softplus,
     tanh,
 )
+from hotloop.losses import row_by_row
+from hotloop.losses.values import poisson_nll_product
 
 pytestmark = pytest.mark.kernels
 
@@ -289,3 +293,36 @@ def test_a_constant_takes_the_dtype_of_its_company():
     for kind in (np.float32, np.float64):
         assert tenth(kind(3)) == kind(0.1)
         assert tenth.overloads[(numba.typeof(kind(3)),)].signature.return_type == numba.typeof(kind(3))
+
+
+WHOLE_LOOPS = [
+    activations.activate,
+    activations.rarer_activate,
+    activations.activate_backward,
+    activations.rarer_activate_backward,
+    activations.activate_second,
+    row_by_row,
+    poisson_nll_product,
+]
+
+
+@pytest.mark.skipif(not INTRINSICS, reason="only compiled loops vectorise")
+@pytest.mark.parametrize("dtype", [numba.float32, numba.float64], ids=str)
+@pytest.mark.parametrize("loops", WHOLE_LOOPS, ids=lambda loops: loops.__name__)
+def test_loops_over_these_functions_are_one_piece_and_vectorise(loops, dtype):
+    """A function that LLVM finds too long for its loop, or does under a condition, leaves the loop scalar."""
+    row, losses = dtype[::1], numba.float64[::1]
+    arguments = {
+        row_by_row: (numba.int64, numba.float64, row, dtype[:, ::1], row, numba.float64, row, losses, losses),
+        poisson_nll_product: (row, row, row),
+    }.get(loops)
+    if arguments is None:
+        arguments = (numba.int64,) + (row,) * (loops.py_func.__code__.co_argcount - 1)
+    fresh = kernel(loops.py_func)
+    fresh._cache = numba.core.caching.NullCache()
+    fresh.compile(arguments)
+    code = fresh.overloads[arguments].library.get_llvm_str()
+    called = {name for name in re.findall(r"call [^@\n]*@(_ZN\w+)", code) if loops.__name__ not in name}
+    assert not called
+    number = "float" if dtype == numba.float32 else "double"
+    assert re.search(rf"= fmul [a-z ]*<\d+ x {number}>", code)

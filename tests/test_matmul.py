@@ -251,3 +251,5 @@ def test_tiles_fit_the_panel():
         rows, cols = tile_of(np.zeros(1, dtype))
         assert rows >= 1
         assert 1 <= cols <= PANEL_COLUMNS
+        # `_multiply_turned` has the sums of so many columns there, in at most so many rows.
+        assert panel_size(0, 1, 0) >= cols * (cols // VECTORS)

@@ -34,7 +34,8 @@ __all__ = ["Recipe", "Stepper"]
 MOST_ROWS = 1024
 """Of larger minibatches, so many rows at a time go through the network, and their gradients are added up:
 what they leave behind stays in the second cache, and takes little memory. (Networks of 4 to 784 inputs take
-the least time with 1,024; with 2,048 up to 13 % more, with 512 up to 11 %.)"""
+the least time with 1,024; with 2,048 up to 13 % more, with 512 up to 11 %.) A multiple of four: see
+`engine.columns`."""
 
 FULL = 1 / 3
 """Of all groups of inputs (`engine.cuts`), how many are not zeros where the matrix unit is faster than

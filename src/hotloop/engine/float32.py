@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from hotloop._jit import kernel, kernel_in_order, processor
-from hotloop.engine.polynomial import polynomial_float32
+from hotloop.engine.polynomial import held_polynomial_float32, polynomial_float32
 
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH = np.float32(0.693359375)  # few bits: its products with whole numbers are exact
@@ -148,8 +148,8 @@ def tanh_float32(x):
     c = np.abs(x)
     c = TANH_HIGH if c > TANH_HIGH else c
     y = c * c
-    p = polynomial_float32(y, (1.33189095e-08, 2.0583528e-05, 3.4940348e-03, 1.337972e-01, 1.0))
-    q = polynomial_float32(y, (7.762026e-07, 3.2830954e-04, 2.5871074e-02, 4.671304e-01, 1.0))
+    p = held_polynomial_float32(y, (1.33189095e-08, 2.0583528e-05, 3.4940348e-03, 1.337972e-01, 1.0))
+    q = held_polynomial_float32(y, (7.762026e-07, 3.2830954e-04, 2.5871074e-02, 4.671304e-01, 1.0))
     t = c * p / q
     return np.float32(np.copysign(ONE if t > ONE else t, x))
 

@@ -97,7 +97,7 @@ def tanh(x):
 
 
 def quotient(x, y):
-    """x/y in the precision of y, for y from 1e-300 to 1e300, in float32 from 1e-37 to 1e37."""
+    """x/y in the precision of both, for y from 1e-300 to 1e300, in float32 from 1e-37 to 1e37."""
     return quotient_float32(x, y) if isinstance(y, np.float32) else np.float64(quotient_float64(x, y))
 
 

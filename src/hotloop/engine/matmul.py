@@ -52,8 +52,9 @@ columns; for some, if there are so many numbers from its first term to its last.
 and 128 units takes a tenth less time then, in minibatches of 128 rows.)"""
 FEW, WORTH_FEW = 3, 16
 """Columns that would leave most of a tile empty, if there are `WORTH_FEW` times as many rows or terms."""
-TURN_COST = 50
-"""Cycles that it takes to turn over a square of sums, see `is_worth_turning`."""
+TURN_COST, TERMS_FOR_TWO = 50, 64
+"""Cycles that it takes to turn over a square of sums, and terms from which on it pays for two columns: see
+`is_worth_turning`."""
 
 
 class Matrix(NamedTuple):
@@ -216,14 +217,14 @@ def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
 
 @kernel
 def is_worth_turning(out, rows, cols, inner):
-    """Whether `_multiply_turned` takes less time than narrow tiles, or than `_few_by_terms` of two columns.
+    """Whether `_multiply_turned` takes less time than narrow tiles, or than `_few_by_terms` of some columns.
 
     A narrow tile does not multiply as fast as it might: with each vector it reads a number of `a`, and a
     cycle has two reads. A term takes it 9/2 cycles. Full tiles read less: 4 cycles for a half, the flat tile.
     """
     tile_rows, tile_cols = tile_shape(out.data)
     lanes = tile_cols // VECTORS
-    if cols > lanes or cols == 1 or (cols == 2 and inner < WORTH_PACKING):
+    if rows == 1 or cols > lanes or cols == 1 or (cols == 2 and inner < TERMS_FOR_TWO):
         return False
     narrow = (rows + tile_rows - 1) // tile_rows
     half = tile_rows // 2
@@ -238,9 +239,10 @@ def _multiply_turned(out, start, a, b, rows, cols, inner, panel):
 
     Its tiles are full where those of the product itself would be narrow. (The gradient of 10 units in
     minibatches of 128 rows takes 0.7 of the time, that of 4 units less than half.)
+    The sums are turned over in the panel, which has room for those of a tile's columns and more.
     """
     _, tile_cols = tile_shape(out.data)
-    some = max(len(panel) // cols // tile_cols, 1) * tile_cols
+    some = len(panel) // cols // tile_cols * tile_cols
     for first in range(0, rows, some):
         n = min(some, rows - first)
         s, o = start.offset + first * start.row, out.offset + first * out.row

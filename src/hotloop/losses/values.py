@@ -42,9 +42,9 @@ class MSE(Loss):
 @kernel
 def lone_squares(outputs, targets, weights, scale, delta, losses, hits):
     """`mse` of one output: a loop over samples, which vectorises."""
-    twice = outputs.dtype.type(2.0 * scale)
+    number = outputs.dtype.type
     for i in range(len(losses)):
-        error, factor = outputs[i] - targets[i], weights[i] * twice
+        error, factor = outputs[i] - targets[i], number(TWO * (weights[i] * scale))
         losses[i], hits[i] = error * error, 0.0
         delta[i] = ZERO if factor == ZERO else factor * error
 
