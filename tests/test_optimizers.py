@@ -502,6 +502,19 @@ def test_far_steps_of_nadam_cost_no_more_and_are_the_same(optimizer):
     assert scalars_of(optimizer, np.arange(0)).shape == (0, 3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [hl.Adam, hl.AdamW, hl.NAdam, hl.Adamax])
+def test_without_memory_each_step_is_that_of_its_gradient(kind, dtype):
+    """Both β are 0, and of the gradient little is left in its difference from the last."""
+    gradients = np.array([1.0, -1e-3, 1e-5, -1e-3, 1.0])
+    steps = iter(gradients)
+    options = {"weight_decay": 0.0} if kind is hl.AdamW else {}
+    optimizer = kind(0.1, (0.0, 0.0), eps=1e-12, **options)
+    path = walk(optimizer, lambda w: np.full_like(w, next(steps)), [0.0], 5, dtype=dtype)
+    step = np.diff(path[:, 0], prepend=0.0)
+    np.testing.assert_allclose(step, -0.1 * np.sign(gradients), rtol=1e-4)
+
+
 def test_state_takes_no_more_slots_than_are_used():
     assert [hl.RMSprop().slots, hl.RMSprop(momentum=0.5).slots, hl.RMSprop(centered=True).slots] == [1, 2, 2]
     assert [hl.SGD().slots, hl.SGD(momentum=0.5).slots, hl.Adam().slots, hl.Adam(amsgrad=True).slots] == [

@@ -150,14 +150,21 @@ class AdamW(_Adam):
         return scalars
 
 
+@kernel_exact
+def product(x, y):
+    """x y, rounded: no processor fuses it with what it is added to."""
+    return x * y
+
+
 @kernel_in_order
-def adam_number(g, m, v, w, blend_m, blend_v, eta, epsilon):
+def adam_number(g, m, v, w, keep_m, take_m, keep_v, take_v, eta, epsilon):
     """m, v and w after a step with the gradient g.
 
-    Each line has one product to fuse, so it need not be exact: this is in the loop that most training is.
+    Each line has one product to fuse, so it need not be exact: this is in the loop that most training is. (As
+    differences from g and g² the averages would lose these where β is 0 and the gradient falls.)
     """
-    m += blend_m * (g - m)
-    v += blend_v * (g * g - v)
+    m = product(keep_m, m) + take_m * g
+    v = product(keep_v, v) + take_v * product(g, g)
     return m, v, w - quotient(eta * m, np.sqrt(v) + epsilon)
 
 
@@ -174,13 +181,13 @@ def shrink(theta, kept):
 def adam_step(theta, grad, m, v, rate, of_eps, kept, beta1, beta2, eps):
     """A step of `Adam` or `AdamW`: `rate` and `of_eps` hold the corrections."""
     number = theta.dtype.type
-    blend_m, blend_v = number(1.0 - beta1), number(1.0 - beta2)
+    keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
     eta, epsilon = number(rate), number(of_eps * eps)
     shrink(theta, number(kept))
     for i in range(len(theta)):
         # All are read before one is written: see `engine.memory`.
         g, m_i, v_i, w_i = grad[i], m[i], v[i], theta[i]
-        m_i, v_i, w_i = adam_number(g, m_i, v_i, w_i, blend_m, blend_v, eta, epsilon)
+        m_i, v_i, w_i = adam_number(g, m_i, v_i, w_i, keep_m, take_m, keep_v, take_v, eta, epsilon)
         theta[i], m[i], v[i] = w_i, m_i, v_i
 
 
@@ -188,12 +195,12 @@ def adam_step(theta, grad, m, v, rate, of_eps, kept, beta1, beta2, eps):
 def amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, beta1, beta2, eps):
     """A step of `Adam` or `AdamW` with `amsgrad`."""
     number = theta.dtype.type
-    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
     eta, epsilon, rest = number(rate), number(of_eps * eps), number(kept)
     for i in range(len(theta)):
         g, m_i, v_i, largest_i, theta_i = grad[i], m[i], v[i], largest[i], theta[i]
-        m_i += blend * (g - m_i)
-        v_i = keep * v_i + take * g * g
+        m_i = keep_m * m_i + take_m * g
+        v_i = keep_v * v_i + take_v * g * g
         largest_i = max(largest_i, v_i)
         theta[i] = rest * theta_i - quotient(eta * m_i, np.sqrt(largest_i) + epsilon)
         m[i], v[i], largest[i] = m_i, v_i, largest_i
@@ -215,31 +222,25 @@ def lone_amsgrad_step(code, hyper, scalars, state, theta, grad, lo, hi):
     amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, hyper[0], hyper[1], hyper[2])
 
 
-@kernel_exact
-def product(x, delta):
-    """A number of the gradient, rounded as it is where the gradient is written."""
-    return x * delta
-
-
 @distinct
 @kernel_in_order
-def adam_row(w, m, v, delta, x, kept, blend_m, blend_v, eta, epsilon):
+def adam_row(w, m, v, delta, x, kept, keep_m, take_m, keep_v, take_v, eta, epsilon):
     """`adam_step` on a row of W, whose gradient is x δ."""
     shrink(w, kept)
     for j in range(len(w)):
         g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], w[j]
-        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, epsilon)
+        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, keep_m, take_m, keep_v, take_v, eta, epsilon)
         w[j], m[j], v[j] = w_j, m_j, v_j
 
 
 @distinct
 @kernel_in_order
-def adam_row_ahead(w, m, v, delta, x, kept, blend_m, blend_v, eta, epsilon, z, y):
+def adam_row_ahead(w, m, v, delta, x, kept, keep_m, take_m, keep_v, take_v, eta, epsilon, z, y):
     """`adam_row`, then z += y w. (As two loops they took a tenth longer, which read w once more.)"""
     shrink(w, kept)
     for j in range(len(w)):
         g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], w[j]
-        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, blend_m, blend_v, eta, epsilon)
+        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, keep_m, take_m, keep_v, take_v, eta, epsilon)
         w[j], m[j], v[j] = w_j, m_j, v_j
         z[j] += y * w_j
 
@@ -251,14 +252,15 @@ def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     It takes as long as `adam_step` alone.
     """
     number, row = theta.dtype.type, net.table[k]
-    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(scalars[1] * hyper[2])
-    eta, kept = number(scalars[0]), number(scalars[2])
+    keep_m, take_m = number(hyper[0]), number(1.0 - hyper[0])
+    keep_v, take_v = number(hyper[1]), number(1.0 - hyper[1])
+    eta, epsilon, kept = number(scalars[0]), number(scalars[1] * hyper[2]), number(scalars[2])
     first, end, n_in, n_out = row[WEIGHT], kernel_end(net, k), row[N_IN], row[N_OUT]
     w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
     v = state[1][first:end].reshape(n_in, n_out)
     x, delta = source[offset : offset + n_in], net.work[row[DELTA] :][:n_out]
     for i in range(np.uint64(lo), np.uint64(hi)):
-        adam_row(w[i], m[i], v[i], delta, x[i], kept, blend_m, blend_v, eta, epsilon)
+        adam_row(w[i], m[i], v[i], delta, x[i], kept, keep_m, take_m, keep_v, take_v, eta, epsilon)
 
 
 @kernel_in_order
@@ -268,8 +270,9 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     So W is read once a step, not twice: where it does not fit the second cache, this is what a step costs.
     """
     number, row = theta.dtype.type, net.table[0]
-    blend_m, blend_v, epsilon = number(1.0 - hyper[0]), number(1.0 - hyper[1]), number(scalars[1] * hyper[2])
-    eta, kept = number(scalars[0]), number(scalars[2])
+    keep_m, take_m = number(hyper[0]), number(1.0 - hyper[0])
+    keep_v, take_v = number(hyper[1]), number(1.0 - hyper[1])
+    eta, epsilon, kept = number(scalars[0]), number(scalars[1] * hyper[2]), number(scalars[2])
     first, end, n_in, n_out = row[WEIGHT], kernel_end(net, 0), row[N_IN], row[N_OUT]
     w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
     v = state[1][first:end].reshape(n_in, n_out)
@@ -277,4 +280,6 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     begin_outputs(net, 0, theta)
     for i in range(np.uint64(n_in)):
-        adam_row_ahead(w[i], m[i], v[i], delta, x[i], kept, blend_m, blend_v, eta, epsilon, z, y[i])
+        adam_row_ahead(
+            w[i], m[i], v[i], delta, x[i], kept, keep_m, take_m, keep_v, take_v, eta, epsilon, z, y[i]
+        )

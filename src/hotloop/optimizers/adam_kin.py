@@ -238,11 +238,11 @@ class AdaBelief(_Kin):
 def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
     """A step of `Adamax`."""
     number = theta.dtype.type
-    keep, blend = number(beta2), number(1.0 - beta1)
+    keep_m, take_m, keep = number(beta1), number(1.0 - beta1), number(beta2)
     eta, epsilon = number(rate), number(eps)
     for i in range(len(theta)):
         g, m_i, u_i, theta_i = grad[i], m[i], u[i], theta[i]
-        m_i += blend * (g - m_i)
+        m_i = keep_m * m_i + take_m * g
         u_i = max(keep * u_i, abs(g) + epsilon)
         theta[i] = theta_i - eta * m_i / u_i
         m[i], u[i] = m_i, u_i
@@ -252,12 +252,12 @@ def adamax_step(theta, grad, m, u, rate, beta1, beta2, eps):
 def nadam_step(theta, grad, m, v, rate_of_g, of_eps, rate_of_m, beta1, beta2, eps):
     """A step of `NAdam`; `of_eps` and the rates hold the corrections."""
     number = theta.dtype.type
-    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
     eta_g, eta_m, epsilon = number(rate_of_g), number(rate_of_m), number(of_eps * eps)
     for i in range(len(theta)):
         g, m_i, v_i, theta_i = grad[i], m[i], v[i], theta[i]
-        m_i += blend * (g - m_i)
-        v_i = keep * v_i + take * g * g
+        m_i = keep_m * m_i + take_m * g
+        v_i = keep_v * v_i + take_v * g * g
         theta[i] = theta_i - quotient(eta_g * g + eta_m * m_i, np.sqrt(v_i) + epsilon)
         m[i], v[i] = m_i, v_i
 
@@ -266,12 +266,12 @@ def nadam_step(theta, grad, m, v, rate_of_g, of_eps, rate_of_m, beta1, beta2, ep
 def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
     """A step of `RAdam`; `rectified` is 0 while the division waits."""
     number = theta.dtype.type
-    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
     eta, factor, epsilon = number(rate), number(rate * rectified), number(eps)
     for i in range(len(theta)):
         g, m_i, v_i = grad[i], m[i], v[i]
-        m[i] = m_i + blend * (g - m_i)
-        v[i] = keep * v_i + take * g * g
+        m[i] = keep_m * m_i + take_m * g
+        v[i] = keep_v * v_i + take_v * g * g
     if rectified == 0.0:
         for i in range(len(theta)):
             theta[i] -= eta * m[i]
@@ -284,13 +284,13 @@ def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
 def adabelief_step(theta, grad, m, s, rate, of_eps, beta1, beta2, eps):
     """A step of `AdaBelief`; `rate` and `of_eps` hold the corrections."""
     number = theta.dtype.type
-    keep, take, blend = number(beta2), number(1.0 - beta2), number(1.0 - beta1)
+    keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
     eta, epsilon, outside = number(rate), number(eps), number(of_eps * eps)
     for i in range(len(theta)):
         g, m_i, s_i, theta_i = grad[i], m[i], s[i], theta[i]
-        m_i += blend * (g - m_i)
+        m_i = keep_m * m_i + take_m * g
         surprise = g - m_i
-        s_i = keep * s_i + take * surprise * surprise + epsilon
+        s_i = keep_v * s_i + take_v * surprise * surprise + epsilon
         theta[i] = theta_i - quotient(eta * m_i, np.sqrt(s_i) + outside)
         m[i], s[i] = m_i, s_i
 

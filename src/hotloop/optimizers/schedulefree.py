@@ -300,10 +300,11 @@ def schedule_free_adamw_step(
     """A step of `ScheduleFreeAdamW`: θ is y, before and after; `momentum` is β₁."""
     number = theta.dtype.type
     eta, c, beta, decay = number(rate), number(share), number(momentum), number(weight_decay)
-    blend, correction, epsilon = number(1.0 - beta2), number(root_correction), number(eps)
+    keep, take = number(beta2), number(1.0 - beta2)
+    correction, epsilon = number(root_correction), number(eps)
     for i in range(len(theta)):
         g, v_i, z_i, x_i, theta_i = grad[i], v[i], z[i], x[i], theta[i]
-        v_i += blend * (g * g - v_i)
+        v_i = keep * v_i + take * g * g
         scaled = quotient(g, np.sqrt(v_i) * correction + epsilon)
         z_i -= eta * (scaled + decay * theta_i)
         x_i += c * (z_i - x_i)
