@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from hotloop.engine.amx import amx_multiply, amx_scratch
-from hotloop.engine.columns import add_rows
 from hotloop.engine.matmul import Matrix, multiply, panel_size
 from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.sparse import multiply_sparse
@@ -61,13 +60,6 @@ def _repeat(times, out, a, b, start, rows, cols, inner, panel, skips):
 def _repeat_amx(times, out, a, b, start, rows, cols, inner, panel):
     for _ in range(times):
         amx_multiply(out, start, a, b, rows, cols, inner, panel, PLAIN)
-
-
-@njit(nogil=True)
-def repeat_add_rows(times, sums, rows, n):
-    """Add `n` rows, one after the other in memory, to the sums, so many times."""
-    for _ in range(times):
-        add_rows(sums, rows, 0, len(sums), n)
 
 
 @njit(nogil=True)

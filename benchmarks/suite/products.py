@@ -12,7 +12,6 @@ gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups`
 10 units, 4 units                     `narrow_tile`, and in backward sums of so few terms
 4 inputs, gradient                    `flat_tile` in `engine/tile.py`
 8 inputs                              `edge_tile`, and in forward sums of so few terms
-Columns                               `engine/columns.py`
 Zeros                                 `engine/sparse.py`, and `listed_tile` in `engine/tile.py`
 MatrixUnit                            `engine/amx.py`, `engine/unit.py`, `engine/split.py`
 ====================================  ================================================================
@@ -27,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from hotloop.engine.unit import has_amx
 
 from .common import clean_digits, fastest
-from .kernels import amx_panel, repeat_add_rows, repeat_amx, repeat_multiply, scratch
+from .kernels import amx_panel, repeat_amx, repeat_multiply, scratch
 
 PASSES = ["forward", "backward", "gradient"]
 MILLISECOND = 5e7
@@ -157,29 +156,6 @@ class MatrixUnit:
         return on_unit / ours
 
     track_time_against_multiply_adds.unit = "of the time of multiply-adds"
-
-
-class Columns:
-    """Sums over the rows of a minibatch of 128, column by column: the gradient of biases."""
-
-    params = ([3, 10, 64, 1024],)
-    param_names = ("columns",)
-    rows, times = 128, 200
-
-    def setup(self, columns):
-        self.delta = np.random.default_rng(0).standard_normal((self.rows, columns), np.float32)
-        self.sums = np.zeros(columns, np.float32)
-        self.add()  # compiles
-
-    def add(self):
-        """Some sums."""
-        repeat_add_rows(self.times, self.sums, self.delta.reshape(-1), self.rows)
-
-    def track_nanoseconds_a_row(self, columns):
-        """As they are in the second cache."""
-        return 1e9 * fastest(self.add)[0] / (self.times * self.rows)
-
-    track_nanoseconds_a_row.unit = "ns"
 
 
 class Zeros:
