@@ -10,21 +10,10 @@ from hypothesis import strategies as st
 
 import reference
 from hotloop._jit import COMPILED, INTRINSICS
-from hotloop.engine.matmul import (
-    BLOCK_ROWS,
-    FEW,
-    MANY,
-    MOST_TERMS,
-    SOME,
-    VERY_WIDE,
-    WIDE,
-    WORTH_PACKING,
-    Matrix,
-    is_worth_turning,
-    multiply,
-    panel_size,
-)
+from hotloop.engine.few import FEW, is_worth_turning
+from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply, panel_size
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED, VECTORS, tile_shape
+from hotloop.engine.walk import BLOCK_ROWS, MANY, SOME, VERY_WIDE, WIDE, WORTH_PACKING
 
 pytestmark = pytest.mark.kernels
 
@@ -251,5 +240,5 @@ def test_tiles_fit_the_panel():
         rows, cols = tile_of(np.zeros(1, dtype))
         assert rows >= 1
         assert 1 <= cols <= PANEL_COLUMNS
-        # `_multiply_turned` has the sums of so many columns there, in at most so many rows.
+        # `multiply_turned` has the sums of so many columns there, in at most so many rows.
         assert panel_size(0, 1, 0) >= cols * (cols // VECTORS)

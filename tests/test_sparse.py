@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import hotloop as hl
 from hotloop._jit import COMPILED, kernel
 from hotloop.engine.address import NOWHERE
-from hotloop.engine.matmul import MOST_TERMS, VERY_WIDE, WIDE, Matrix, multiply, panel_size
+from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply, panel_size
 from hotloop.engine.sparse import (
     FEWEST_INPUTS,
     FEWEST_OUTPUTS,
@@ -21,6 +21,7 @@ from hotloop.engine.sparse import (
 )
 from hotloop.engine.table import PRODUCT
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
+from hotloop.engine.walk import VERY_WIDE, WIDE
 
 pytestmark = pytest.mark.kernels
 

@@ -1,14 +1,14 @@
 """The product behind dense layers, as GFLOP/s, and next to OpenBLAS in the same run.
 
-Which loop a parameter is about, in `engine/matmul.py` unless said:
+Which loop a parameter is about, in `engine/walk.py` unless said:
 
 ====================================  ================================================================
 64 … 512, forward or gradient         `full_tile` in `engine/tile.py`
 backward only                         `pack_transposed` in `engine/packing.py`, on `full_square`
-1024, 2048, not 512                   `WIDE` and `VERY_WIDE`: what is packed; passes of `MOST_TERMS`
+1024, 2048, not 512                   `WIDE` and `VERY_WIDE`: what is packed; passes of `matmul.MOST_TERMS`
 gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups` in `engine/packing.py`
-1 or 2 units                          `_few_by_rows` in forward; in the gradient `_few_by_terms` of 1
-2 to 10 units, gradient               `_multiply_turned`, and `is_worth_turning`
+1 or 2 units                          `few.few_by_rows` in forward; in the gradient `few_by_terms` of 1
+2 to 10 units, gradient               `few.multiply_turned`, and `is_worth_turning`
 10 units, 4 units                     `narrow_tile`, and in backward sums of so few terms
 4 inputs, gradient                    `flat_tile` in `engine/tile.py`
 8 inputs                              `edge_tile`, and in forward sums of so few terms

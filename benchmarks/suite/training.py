@@ -3,7 +3,7 @@
 =====================================  ===============================================================
 only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1 most, as it runs once a row
 batch 1, sgd and adam                  products of one row (axpy form), and the pass over θ
-batch 32 and 128, not 1                the tiled products in `engine/matmul.py`: which one, says `products.py`
+batch 32 and 128, not 1                the tiled products of `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 ShortEpochs                            Python between epochs: `trainer.py`, `evaluation.py`, callbacks
 Digits alone, nothing of these         how its rows get there: see `staging.py`; or the checks of X

@@ -9,7 +9,8 @@ import numpy as np
 from hotloop._jit import kernel
 from hotloop.activations import COMMON, RELU, activate, activate_backward
 from hotloop.engine.address import NOWHERE, call
-from hotloop.engine.matmul import FEW, Matrix
+from hotloop.engine.few import FEW
+from hotloop.engine.matmul import Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BACKWARD,

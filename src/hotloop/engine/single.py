@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hotloop._jit import distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.address import address_of
 from hotloop.engine.descent import CHUNK, kernel_end
-from hotloop.engine.matmul import FEW
+from hotloop.engine.few import FEW
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import (
     BIAS,

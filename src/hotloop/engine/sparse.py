@@ -13,11 +13,12 @@ from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_inline, types
 from hotloop.engine.address import NOWHERE, address_of, asked
-from hotloop.engine.matmul import MOST_TERMS, WIDE, Matrix, multiply
+from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply
 from hotloop.engine.packing import copy_terms
 from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, PRODUCT, Net
 from hotloop.engine.tile import PLAIN, VECTORS, listed_tile, narrow_listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
+from hotloop.engine.walk import WIDE
 
 __all__ = ["FEWEST_INPUTS", "FEWEST_OUTPUTS", "link_sparse", "multiply_layer", "multiply_sparse"]
 
