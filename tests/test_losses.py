@@ -500,6 +500,18 @@ def test_loops_over_a_batch_in_float32_stay_so(name):
 
 
 @pytest.mark.parametrize("n_out", [1, 2])
+def test_squares_of_float32_are_float32(n_out):
+    """Also in the loop of one output, whose weights alone are multiplied in float64."""
+    outputs = np.random.default_rng(n_out).standard_normal(100 * n_out).astype(np.float32)
+    targets, weights = np.zeros((100, n_out), np.float32), np.ones(100, np.float32)
+    delta, (found, hits) = np.empty_like(outputs), np.empty((2, 100))
+    criterion = criterion_of(LOSSES["mse"], np.dtype(np.float32))
+    losses_of_rows(criterion, outputs, targets, weights, 0.01, delta, found, hits)
+    assert (found == found.astype(np.float32)).all()
+    assert (found != (outputs.astype(float).reshape(100, n_out) ** 2).sum(axis=1)).any()
+
+
+@pytest.mark.parametrize("n_out", [1, 2])
 def test_squares_of_samples_whose_weights_are_huge(n_out):
     """A factor of a sample's error is of ordinary size, though the scale alone is too small for float32."""
     outputs = np.arange(3.0 * n_out, dtype=np.float32)

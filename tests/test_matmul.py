@@ -227,7 +227,7 @@ def test_the_transposed_product_is_taken_where_its_tiles_are_fuller(dtype):
     if rows != 8:
         pytest.skip("tiles of other processors have other shapes")
     half, lanes = rows // 2, cols // VECTORS
-    assert is_worth_turning(out, 4 * cols, half, 200)
+    assert is_worth_turning(out, 4 * cols, half, 128)
     assert is_worth_turning(out, 1000, 2, 1000)
     assert not is_worth_turning(out, 1000, 1, 1000), "of one column there are sums by terms"
     assert not is_worth_turning(out, 1000, lanes + 1, 1000), "no tile is narrow"

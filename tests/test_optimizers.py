@@ -515,6 +515,15 @@ def test_without_memory_each_step_is_that_of_its_gradient(kind, dtype):
     np.testing.assert_allclose(step, -0.1 * np.sign(gradients), rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_without_memory_no_schedule_free_step_is_larger_than_its_rate(dtype):
+    """β₂ is 0, so g / √v is a sign: z moves by the rate, and θ, between z and its mean, by no more."""
+    gradients = iter([1.0, -1e-3, 1e-5, -1e-3, 1.0])
+    optimizer = hl.ScheduleFreeAdamW(0.1, betas=(0.9, 0.0), eps=1e-12, weight_decay=0.0)
+    path = walk(optimizer, lambda w: np.full_like(w, next(gradients)), [0.0], 5, dtype=dtype)
+    assert np.abs(np.diff(path[:, 0], prepend=0.0)).max() < 0.101
+
+
 def test_state_takes_no_more_slots_than_are_used():
     assert [hl.RMSprop().slots, hl.RMSprop(momentum=0.5).slots, hl.RMSprop(centered=True).slots] == [1, 2, 2]
     assert [hl.SGD().slots, hl.SGD(momentum=0.5).slots, hl.Adam().slots, hl.Adam(amsgrad=True).slots] == [

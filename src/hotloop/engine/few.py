@@ -70,18 +70,18 @@ def few_by_terms(out, start, a, b, rows, cols, inner, panel):
             s, o = start.offset + first * start.row + j, out.offset + first * out.row + j
             for i in range(n):
                 sums[i] = start.data[s + i * start.row]
-            _add_terms(sums, terms, 0, a.col, factors, 0, b.row, inner)
+            _add_terms(sums, terms, a.col, factors, b.row, inner)
             for i in range(n):
                 out.data[o + i * out.row] = sums[i]
 
 
 @distinct
 @kernel_in_order
-def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
-    """sums[i] += Σₚ a[a0 + p a_step + i] b[b0 + p b_step]; four at a time, so that sums are read less."""
+def _add_terms(sums, a, a_step, b, b_step, inner):
+    """sums[i] += Σₚ a[p a_step + i] b[p b_step]; four at a time, so that sums are read less."""
     n = len(sums)
     for p in range(0, inner - 3, 4):
-        first, b_p = a0 + p * a_step, b0 + p * b_step
+        first, b_p = p * a_step, p * b_step
         u, v = a[first : first + n], a[first + a_step : first + a_step + n]
         first += 2 * a_step
         w, x = a[first : first + n], a[first + a_step : first + a_step + n]
@@ -89,7 +89,7 @@ def _add_terms(sums, a, a0, a_step, b, b0, b_step, inner):
         for i in range(len(sums)):
             sums[i] = (((sums[i] + u[i] * b_u) + v[i] * b_v) + w[i] * b_w) + x[i] * b_x
     for p in range(inner - inner % 4, inner):
-        u, b_u = a[a0 + p * a_step : a0 + p * a_step + n], b[b0 + p * b_step]
+        u, b_u = a[p * a_step : p * a_step + n], b[p * b_step]
         for i in range(len(sums)):
             sums[i] += u[i] * b_u
 

@@ -25,7 +25,7 @@ MOST_TERMS = 288
 
 
 def panel_size(terms: int, cols: int, spread: int) -> int:
-    """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `SPREAD`."""
+    """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `a_pays`."""
     terms = min(terms, MOST_TERMS)
     packs = a_pays(True, cols, spread)  # the other `a` needs more columns
     return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, FEW * MOST_TERMS)

@@ -4,9 +4,9 @@ Left alone, LLVM has a constant read from memory wherever it is used. A loop ove
 for each that it writes, two in a cycle, and that is its limit: with its coefficients in registers it takes
 0.9 of the time. Loops over exp and its kin have other limits, and gain nothing.
 
-What is held is hidden from LLVM: it does so before the loop only if that is done in each turn of it, not
-under a condition, and it finds such a function longer than it is, and may not make it a part of the loop,
-which then stays scalar.
+LLVM knows nothing of a number that is held. So it brings it into a register before a loop only where each
+turn uses it, not under a condition; and since it takes each for a call, a function that holds some may be
+too long to become part of the loop, which then stays scalar.
 """
 
 from collections.abc import Callable

@@ -86,12 +86,13 @@ def finished(total, out, at, after):
 def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     """The LLVM function of a tile: rows x vectors sums in registers, one pass over the inner dimension.
 
-    A "full" tile has all its rows and columns. An "edge" tile touches only the columns that exist, all but
-    some of the last vector, and takes rows past the last as the last once more: they compute, and store,
-    the same numbers. A "narrow" tile is an edge tile of one vector. (With twice as many rows, and so as
-    many sums as others, the processor would have no registers left to address them.) A "flat" tile has half
-    as many rows, a "row" tile one, and more columns. A "listed" tile is an edge tile that takes its terms
-    from a list.
+    A "full" tile has all its rows and columns. An "edge" tile takes rows past the last as the last once
+    more: they compute, and store, the same numbers. It touches only the columns that exist, which must be
+    more than all vectors but the last have: with fewer it would write past them, and they are a "narrow"
+    tile's, an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
+    processor would have no registers left to address them.) A "flat" tile has half as many rows, a "row"
+    tile one, and more columns; both touch only the columns that exist. A "listed" tile, also a narrow one,
+    is an edge tile that takes its terms from a list.
 
     It stands alone. As a part of the loops around it, it would have them compute the addresses and masks of
     all kinds before the first tile, which took longer than a small product; and unrolled, it would want more

@@ -1,4 +1,6 @@
-"""Loops written as LLVM vectors, where LLVM does not find these by itself: what tiles and squares share."""
+"""What is written as LLVM vectors, where LLVM does not find these by itself: what tiles, squares, the sums of
+columns and short rows share.
+"""
 
 from dataclasses import dataclass
 from typing import Any

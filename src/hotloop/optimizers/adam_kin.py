@@ -66,9 +66,8 @@ class Adamax(_Kin):
     code: ClassVar[int] = ADAMAX_CODE
 
     def scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """η / (1 − β₁ᵗ) for t = step + 1, and a 0 that is not used."""
-        corrected = rates / one_minus_power(self.betas[0], steps + 1.0)
-        return np.column_stack((corrected, np.zeros(len(steps))))
+        """η / (1 − β₁ᵗ), for t = step + 1."""
+        return (rates / one_minus_power(self.betas[0], steps + 1.0))[:, None]
 
 
 @dataclass(frozen=True)
@@ -300,12 +299,11 @@ def adam_kin_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of the member with this code."""
     theta, m, v = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
     beta1, beta2, eps = hyper[0], hyper[1], hyper[2]
-    rate, other = scalars[0], scalars[1]
     if code == ADAMAX_CODE:
-        adamax_step(theta, grad, m, v, rate, beta1, beta2, eps)
+        adamax_step(theta, grad, m, v, scalars[0], beta1, beta2, eps)
     elif code == NADAM_CODE:
-        nadam_step(theta, grad, m, v, rate, other, scalars[2], beta1, beta2, eps)
+        nadam_step(theta, grad, m, v, scalars[0], scalars[1], scalars[2], beta1, beta2, eps)
     elif code == RADAM_CODE:
-        radam_step(theta, grad, m, v, rate, other, beta1, beta2, eps)
+        radam_step(theta, grad, m, v, scalars[0], scalars[1], beta1, beta2, eps)
     else:
-        adabelief_step(theta, grad, m, v, rate, other, beta1, beta2, eps)
+        adabelief_step(theta, grad, m, v, scalars[0], scalars[1], beta1, beta2, eps)
