@@ -67,6 +67,23 @@ print(json.dumps({
 }))
 """
 
+# After a training, calls a part of its kernels from a function that is not ours.
+FOREIGN_PROGRAM = (
+    PROGRAM.partition("print(")[0]
+    + """
+from numba import njit
+from hotloop.engine.columns import add_rows
+
+@njit
+def foreign(sums, rows):
+    add_rows(sums, rows, 0, len(sums), 4)
+
+sums = np.zeros(5, np.float32)
+foreign(sums, np.arange(20, dtype=np.float32))
+print(json.dumps({"sums": sums.tolist()}))
+"""
+)
+
 # One small kernel: where what is at stake is the cache of a kernel, not of all of them.
 SMALL_PROGRAM = """
 import json
@@ -158,6 +175,12 @@ class TestCache:
         alone, _ = run(tmp_path / "new", source=package, program=OTHER_PROGRAM)
         assert alone["compiled"] > 20
         assert alone["gradient"] == result["gradient"]
+
+    @pytest.mark.parametrize("from_the_cache", [False, True])
+    def test_functions_of_others_may_call_parts(self, filled, package, tmp_path, from_the_cache):
+        """They have parts of their own. (Once they found those of the loop, which want other arguments.)"""
+        result, _ = run(filled if from_the_cache else tmp_path, source=package, program=FOREIGN_PROGRAM)
+        assert result["sums"] == [30, 34, 38, 42, 46]
 
     @pytest.mark.parametrize("pattern", ["*share*.nbc", "*share*.nbi"])
     @pytest.mark.parametrize("kind", DAMAGE)
@@ -392,7 +415,7 @@ def test_a_kernel_apart_is_called_with_what_it_uses():
     assert fresh(3, np.zeros((2, 2))) == 7
     code = next(iter(fresh.inspect_llvm().values()))
     (head,) = [line for line in code.splitlines() if line.startswith("define") and "helper" in line]
-    assert head.startswith("define internal")
+    assert head.startswith("define private")
     assert head.count("%arg") == 1
 
 

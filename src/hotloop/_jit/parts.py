@@ -6,9 +6,11 @@ of calls. Of the training loop's compilation that was more than half. Here a ker
 kernel stops half-way, as a `_Part` that is linked into its callers. Only what Python (or
 `engine.address`) calls goes the whole way, with all its parts, once.
 
-Nobody else can call these parts, and LLVM is told so. It then leaves out what a part does not use of its
-arguments: numba hands over each array as seven numbers, and a `Net` as more than a hundred. (Copying these
-from call to call took half the time of small steps.)
+Nobody else can call these parts, and LLVM is told so: they are private. It then leaves out what a part does
+not use of its arguments: numba hands over each array as seven numbers, and a `Net` as more than a hundred.
+(Copying these from call to call took half the time of small steps.) "Internal" would not do: LLVM's linker in
+memory finds such functions by their names all the same, and gives them to the next caller of the same part,
+a function that `numba.njit` compiled, which hands over all arguments.
 """
 
 import contextlib
@@ -138,7 +140,7 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
         with contextlib.suppress(AttributeError):  # numba has changed within: it is right so too, but slower
             for function in self._final_module.functions:
                 if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
-                    function.linkage = llvm.Linkage.internal
+                    function.linkage = llvm.Linkage.private
         try:
             passes, builder = self._codegen._module_pass_manager()
             passes.run(self._final_module, builder)
