@@ -125,8 +125,10 @@ AHEAD = {
     "rarer": (hl.Dense(48, "gelu", lr_scale=0.3), HALF),
     "dropout": (WIDE, hl.Dropout(0.3), HALF),
     "frozen": (hl.Dense(48, "relu", lr_scale=0), HALF),
-    # With Adam the first layer does not begin with the next sample here.
     "odd": (hl.Dense(50, "relu"), HALF),
+    "wide": (hl.Dense(150, "relu"), HALF),
+    # With Adam the first layer does not begin with the next sample here.
+    "short": (hl.Dense(20, "relu"), HALF),
     "prelu": (hl.Dense(48, "prelu"), HALF),
     "linear": (hl.Dense(48), HALF),
     "alone": (hl.Dense(48),),
@@ -222,11 +224,12 @@ def test_only_where_it_holds():
     assert calls(1, hl.Adam(), AHEAD["relu"]) == [True, True, True]
     assert calls(2, hl.Adam(), AHEAD["relu"]) == [False, False, False]
     assert calls(1, hl.SGD(0.1), AHEAD["odd"]) == [True, True, True]
+    assert calls(1, hl.Adam(), AHEAD["odd"]) == [True, True, True]
     assert calls(1, hl.Adam(amsgrad=True), AHEAD["relu"]) == [True, False, False]
     assert calls(1, hl.Adam(), AHEAD["relu"], clip_value=1.0) == [True, False, False]
     for name in ("prelu", "linear", "alone", "limit", "others first"):
         assert calls(1, hl.Adam(), AHEAD[name]) == [True, True, False], name
-    for name in ("odd", "penalty"):
+    for name in ("short", "penalty"):
         assert calls(1, hl.Adam(), AHEAD[name]) == [True, False, False], name
 
 

@@ -2,7 +2,8 @@
 
 =====================================  ===============================================================
 only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1 most, as it runs once a row
-batch 1, sgd and adam                  products of one row (axpy form), and the pass over θ
+batch 1, sgd and adam                  the pass over W: `engine/strip.py`
+OneSample of some units                those that are not whole vectors, or are many: `strip_end`, `wide_columns`
 batch 32 and 128, not 1                the tiled products of `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 ShortEpochs                            Python between epochs: `trainer.py`, `evaluation.py`, callbacks
@@ -41,6 +42,20 @@ class Digits:
         self.trainer = classifier(MNIST_WIDTHS, batch, optimizer=optimizer)
 
     def time_epoch(self, batch, optimizer):
+        self.trainer.fit(self.X, self.y, epochs=1)
+
+
+class OneSample:
+    """784-30-10 to 784-256-10, batch 1, an epoch of 1,024 float32 images: by the units of the first layer."""
+
+    params = ([30, 64, 100, 256], ["sgd", "adam"])
+    param_names = ("units", "optimizer")
+
+    def setup(self, units, optimizer):
+        self.X, self.y = digits(1024)
+        self.trainer = classifier((784, units, 10), 1, optimizer=optimizer)
+
+    def time_epoch(self, units, optimizer):
         self.trainer.fit(self.X, self.y, epochs=1)
 
 

@@ -23,6 +23,7 @@ MANTISSA = np.int32(2**23 - 1)
 EXPONENT_OF_ONE = np.int32(127)
 MANTISSA_BITS = np.int32(23)
 TWELVE_BITS = np.int32(-4096)  # of a float32's 24: the square of what is left is exact
+RECIPROCAL_GUESS = np.int32(0x7EF311C7)  # less the bits of x, those of about 1/x
 DIVIDES = processor()[0] == "znver5"
 """Whether the processor divides as fast as it multiplies and adds seven times, see `quotient_float32`."""
 ROOT_HALF = math.sqrt(0.5)
@@ -173,7 +174,7 @@ def quotient_float32(x, y):
     """
     if DIVIDES:
         return x / y
-    z = np.int32(np.int32(0x7EF311C7) - np.float32(y).view(np.int32)).view(np.float32)
+    z = np.int32(RECIPROCAL_GUESS - np.float32(y).view(np.int32)).view(np.float32)
     z = z * (TWO - y * z)
     z = z * (TWO - y * z)
     return x * (z * (TWO - y * z))

@@ -4,9 +4,13 @@ numba ships no vector mathematics library, and a loop over libm's exp stays scal
 are in `engine.float32` and `engine.float64`. Infinities give the limits, NaN stays NaN.
 """
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
 
 from hotloop._jit import COMPILED, overload, types
+from hotloop.engine import float32, float64
 from hotloop.engine.float32 import (
     exp_float32,
     expm1_float32,
@@ -36,6 +40,7 @@ __all__ = [
     "constant",
     "exp",
     "expm1",
+    "less_quotient",
     "log",
     "log1p",
     "normal_cdf",
@@ -99,6 +104,21 @@ def tanh(x):
 def quotient(x, y):
     """x/y in the precision of both, for y from 1e-300 to 1e300, in float32 from 1e-37 to 1e37."""
     return quotient_float32(x, y) if isinstance(y, np.float32) else np.float64(quotient_float64(x, y))
+
+
+def less_quotient(vectors: Any, w: Any, x: Any, y: Any) -> Any:
+    """``w − quotient(x, y)`` of single `Vectors`, as LLVM."""
+    builder, bits = vectors.builder, vectors.bytes * 8
+    if float32.DIVIDES:
+        return builder.fsub(w, builder.fdiv(x, y))
+    guess, steps = (float32.RECIPROCAL_GUESS, 2) if bits == 32 else (float64.RECIPROCAL_GUESS, 3)
+    integers = ir.VectorType(ir.IntType(bits), vectors.lanes)
+    guesses = ir.Constant(integers, [int(guess)] * vectors.lanes)
+    z = builder.bitcast(builder.sub(guesses, builder.bitcast(y, integers)), vectors.type)
+    twos, minus_y = ir.Constant(vectors.type, [2.0] * vectors.lanes), builder.fneg(y)
+    for _ in range(steps + 1):
+        z = builder.fmul(z, vectors.fused(minus_y, z, twos))
+    return vectors.fused(builder.fneg(x), z, w)
 
 
 def sigmoid(x):

@@ -5,7 +5,7 @@
     gradient    dW =      xᵀ δ     rows of the kernel, summed over the batch
 
 `multiply` walks over the output (`engine.walk`) in tiles that fit the registers (`engine.tile`). Two shapes
-have a form of their own: one term (`_outer`), and few columns (`engine.few`).
+have a form of their own: one term of many columns (`_outer`), and few columns (`engine.few`).
 
 Every sum runs over its terms in one order, starting at `start`, one fused multiply-add a term. Only to few
 columns, where the rows of `a` lie along the sum (forward to few outputs, backward to few inputs, the
@@ -16,7 +16,7 @@ and columns alone: not on the tile it falls into, on the other rows, or on the n
 from hotloop._jit import apart, kernel
 from hotloop.engine.few import FEW, WORTH_FEW, few_by_rows, few_by_terms, is_worth_turning, multiply_turned
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED
-from hotloop.engine.walk import BLOCK_ROWS, Matrix, a_pays, multiply_terms
+from hotloop.engine.walk import BLOCK_ROWS, WIDE, Matrix, a_pays, multiply_terms
 
 __all__ = ["MOST_TERMS", "Matrix", "multiply", "panel_size"]
 
@@ -51,7 +51,7 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
         so_far, some = start if p == 0 else out, end - p
-        if inner == 1:
+        if inner == 1 and cols >= WIDE:
             _outer(out, start, a, b, rows, cols, after)
         elif by_rows:
             few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
@@ -87,7 +87,10 @@ def _finish(out, i, cols, after):
 @apart
 @kernel
 def _outer(out, start, a, b, rows, cols, after):
-    """The product for one term, as in the gradient of a batch of one: no sums to keep in registers."""
+    """The product for one term, as in the gradient of a batch of one: no sums to keep in registers.
+
+    (Shorter rows take up to a third longer here than in tiles, which begin and end less often.)
+    """
     for i in range(rows):
         factor = a.data[a.offset + i * a.row]
         to = out.data[out.offset + i * out.row : out.offset + i * out.row + cols]

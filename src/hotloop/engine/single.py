@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._jit import distinct, kernel, kernel_exact, kernel_in_order
+from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.address import address_of
-from hotloop.engine.descent import CHUNK, kernel_end
+from hotloop.engine.descent import CHUNK
 from hotloop.engine.few import FEW
 from hotloop.engine.pointwise import copy
+from hotloop.engine.strip import lanes_of, strip_end, strip_of
 from hotloop.engine.table import (
     BIAS,
     DELTA,
@@ -75,28 +76,22 @@ def link_single(net: Net, kernels: Callable[[int], tuple[Any, Any]], state: NDAr
             net.calls[SINGLE_AHEAD] = address_of(ahead, (net, numbers, numbers, state, x, x, 0, x, 0))
 
 
-@kernel_in_order
+@kernel_exact
 def single_forward(net, k, theta, source, offset, lo, hi):
     """z = b + Σ xᵢ Wᵢ of a dense row of the table, over the inputs that are not 0, in their order.
 
     Over inputs lo:hi alone; unless they are the first, their terms are added to z.
     """
-    row = net.table[k]
-    n_out, w = row[N_OUT], theta[row[WEIGHT] : kernel_end(net, k)].reshape(row[N_IN], row[N_OUT])[lo:hi]
-    x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
+    row, n_out = net.table[k], net.table[k, N_OUT]
     if lo == 0:
         begin_outputs(net, k, theta)
+    x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
-    count = nonzeros(x, places)
-    # Four rows at a time, so that z is read less.
-    four = count - count % 4
-    for c in range(0, four, 4):
-        p, q = np.uint64(places[c]), np.uint64(places[c + 1])
-        r, s = np.uint64(places[c + 2]), np.uint64(places[c + 3])
-        add_rows(z, w[p], w[q], w[r], w[s], x[p], x[q], x[r], x[s])
-    for c in range(four, count):
-        p = np.uint64(places[c])
-        add_row(z, w[p], x[p])
+    at, places, j = row[WEIGHT] + lo * n_out, places[: nonzeros(x, places)], 0
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        add_strip((theta,), at + j, n_out, places, x, z[j:end], z[j:end], x, ())
+        j = end
 
 
 @kernel
@@ -107,55 +102,36 @@ def begin_outputs(net, k, theta):
     copy(biases[bias : bias + row[N_OUT]], net.work[row[VALUE] : row[VALUE] + row[N_OUT]])
 
 
-@distinct
-@kernel_in_order
-def add_rows(z, t, u, v, w, x_t, x_u, x_v, x_w):
-    """z += xₜ t + xᵤ u + xᵥ v + x_w w, one after the other."""
-    for j in range(len(z)):
-        z[j] = (((z[j] + x_t * t[j]) + x_u * u[j]) + x_v * v[j]) + x_w * w[j]
-
-
-@distinct
-@kernel_in_order
-def add_row(z, w, x):
-    """z += x w."""
-    for j in range(len(z)):
-        z[j] += x * w[j]
-
-
-@kernel
+@kernel_exact
 def single_step(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     """W ← W − η x δᵀ, rows lo:hi: plain gradient descent, in place."""
-    row, eta = net.table[k], theta.dtype.type(scalars[0])
-    w = theta[row[WEIGHT] : kernel_end(net, k)].reshape(row[N_IN], row[N_OUT])[lo:hi]
-    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] : row[DELTA] + row[N_OUT]]
+    row, n_out, eta = net.table[k], net.table[k, N_OUT], theta.dtype.type(scalars[0])
+    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] : row[DELTA] + n_out]
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
-    for c in range(nonzeros(x, places)):
-        i = np.uint64(places[c])
-        move_row(w[i], delta, x[i], eta)
+    at, places, j = row[WEIGHT] + lo * n_out, places[: nonzeros(x, places)], 0
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        if end < lanes_of(x):  # rows that would wait for each other
+            plain_move_strip((theta,), at, n_out, places, x, delta, delta, x, (eta,))
+        else:
+            move_strip((theta,), at + j, n_out, places, x, delta[j:end], delta[j:end], x, (eta,))
+        j = end
 
 
-@distinct
 @kernel_exact
-def move_row(w, delta, x, eta):
-    """w ← w − η x δ."""
-    for j in range(len(w)):
-        w[j] -= eta * (x * delta[j])
-
-
-@kernel
 def single_step_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
     """`single_step` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
     row, eta = net.table[0], theta.dtype.type(scalars[0])
     n_in, n_out = row[N_IN], row[N_OUT]
-    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
-    w = theta[row[WEIGHT] : kernel_end(net, 0)].reshape(n_in, n_out)
-    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     begin_outputs(net, 0, theta)
+    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
+    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
-    for c in range(either_nonzero(x, y, places)):
-        i = np.uint64(places[c])
-        move_and_add_row(w[i], z, delta, x[i], y[i], eta)
+    at, places, j = row[WEIGHT], places[: either_nonzero(x, y, places)], 0
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        move_strip_ahead((theta,), at + j, n_out, places, x, delta[j:end], z[j:end], y, (eta,))
+        j = end
 
 
 @kernel_exact
@@ -164,14 +140,44 @@ def moved(w, x, delta, eta):
     return w - eta * (x * delta)
 
 
-@distinct
 @kernel_in_order
-def move_and_add_row(w, z, delta, x, y, eta):
-    """w ← w − η x δ, then z += y w."""
-    for j in range(len(w)):
-        w_j = moved(w[j], x, delta[j], eta)
-        z[j] += y * w_j
-        w[j] = w_j
+def plain_add_strip(passing, at, step, places, x, delta, z, y, numbers):
+    """z += Σ yᵢ Wᵢ, for the places i: what `strip_of` makes without a rule."""
+    for place in places:
+        i = int(place)
+        w = passing[0][at + i * step :]
+        for j in range(len(z)):
+            z[j] += y[i] * w[j]
+
+
+@kernel_in_order
+def plain_move_strip(passing, at, step, places, x, delta, z, y, numbers):
+    """W ← W − η x δᵀ, for the places i: what `strip_of` makes of `moved_vector`."""
+    for place in places:
+        i = int(place)
+        w = passing[0][at + i * step :]
+        for j in range(len(z)):
+            w[j] = moved(w[j], x[i], delta[j], numbers[0])
+
+
+@kernel_in_order
+def plain_move_strip_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    """`plain_move_strip`, and z += Σ yᵢ Wᵢ with the new W."""
+    plain_move_strip(passing, at, step, places, x, delta, z, y, numbers)
+    plain_add_strip(passing, at, step, places, x, delta, z, y, numbers)
+
+
+def moved_vector(vectors, row, x, delta, numbers):
+    """`moved`, as `strip_of` wants it."""
+    builder = vectors.builder
+    return [builder.fsub(row[0], builder.fmul(numbers[0], builder.fmul(x, delta)))]
+
+
+if INTRINSICS:
+    add_strip = strip_of(None, ahead=True)
+    move_strip, move_strip_ahead = strip_of(moved_vector, ahead=False), strip_of(moved_vector, ahead=True)
+else:
+    add_strip, move_strip, move_strip_ahead = plain_add_strip, plain_move_strip, plain_move_strip_ahead
 
 
 @kernel

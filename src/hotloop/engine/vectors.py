@@ -86,33 +86,43 @@ class Vectors:
 
     def load(self, base: Any, missing: float = 0.0) -> list[Any]:
         """The vectors from `base` on; columns that do not exist are not read, and `missing`."""
-        values, instead = [], ir.Constant(self.type, [missing] * self.lanes)
-        for v, mask in enumerate(self._masks):
-            where = self._at(base, v)
-            if mask is None:
-                value = self.builder.load(where)
-                value.align = self.bytes
-            else:
-                value = self._call("masked.load", self.type, [where, I32(self.bytes), mask, instead])
-            values.append(value)
-        return values
+        return [self.load_one(base, v, missing) for v in range(self.count)]
+
+    def load_one(self, base: Any, v: int, missing: float = 0.0) -> Any:
+        """Vector `v` of them."""
+        where, mask = self._at(base, v), self._masks[v]
+        if mask is None:
+            value = self.builder.load(where)
+            value.align = self.bytes
+            return value
+        instead = ir.Constant(self.type, [missing] * self.lanes)
+        return self._call("masked.load", self.type, [where, I32(self.bytes), mask, instead])
 
     def store(self, values: list[Any], base: Any) -> None:
         """Write the vectors to `base` and on; columns that do not exist are not written."""
-        for v, (mask, value) in enumerate(zip(self._masks, values, strict=True)):
-            where = self._at(base, v)
-            if mask is None:
-                self.builder.store(value, where).align = self.bytes
-            else:
-                self._call("masked.store", ir.VoidType(), [value, where, I32(self.bytes), mask])
+        for v, value in enumerate(values):
+            self.store_one(value, base, v)
+
+    def store_one(self, value: Any, base: Any, v: int) -> None:
+        """Write one of them, vector `v`."""
+        where, mask = self._at(base, v), self._masks[v]
+        if mask is None:
+            self.builder.store(value, where).align = self.bytes
+        else:
+            self._call("masked.store", ir.VoidType(), [value, where, I32(self.bytes), mask])
 
     def multiply_add(self, factor: Any, values: list[Any], sums: list[Any]) -> list[Any]:
         """factor · values + sums, fused where the processor can."""
         wide = self.splat(factor, self.type)
-        return [
-            self._call("fmuladd", self.type, [wide, value, total])
-            for value, total in zip(values, sums, strict=True)
-        ]
+        return [self.fused(wide, value, total) for value, total in zip(values, sums, strict=True)]
+
+    def fused(self, x: Any, y: Any, total: Any) -> Any:
+        """x y + total of single vectors, fused where the processor can."""
+        return self._call("fmuladd", self.type, [x, y, total])
+
+    def root(self, x: Any) -> Any:
+        """√x of a single vector."""
+        return self._call("sqrt", self.type, [x])
 
 
 def sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> list[list[Any]]:
@@ -131,15 +141,16 @@ def sum_over(builder: Any, inner: Any, first: list[list[Any]], term: Any) -> lis
     p = phi([(I64(0), before)])
     sums = [[phi([(value, before)]) for value in row] for row in first]
     new = term(p, sums)
+    loop_end = builder.block  # the term may have loops of its own
     following = builder.add(p, I64(1))
-    p.add_incoming(following, loop)
+    p.add_incoming(following, loop_end)
     for row, new_row in zip(sums, new, strict=True):
         for total, value in zip(row, new_row, strict=True):
-            total.add_incoming(value, loop)
+            total.add_incoming(value, loop_end)
     builder.cbranch(builder.icmp_signed("<", following, inner), loop, after)
 
     builder.position_at_end(after)
     return [
-        [phi([(was, before), (value, loop)]) for was, value in zip(row, new_row, strict=True)]
+        [phi([(was, before), (value, loop_end)]) for was, value in zip(row, new_row, strict=True)]
         for row, new_row in zip(first, new, strict=True)
     ]

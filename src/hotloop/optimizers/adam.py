@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import distinct, kernel, kernel_exact, kernel_in_order
-from hotloop.engine.descent import kernel_end
-from hotloop.engine.mathfun import quotient
+from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
+from hotloop.engine.mathfun import less_quotient, quotient
 from hotloop.engine.single import begin_outputs
+from hotloop.engine.strip import MOST, lanes_of, strip_end, strip_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
 
@@ -22,8 +22,8 @@ __all__ = ["Adam", "AdamW", "lone_adam_step", "lone_amsgrad_step"]
 
 ADAM_CODE = 1
 
-FEWEST_UNITS, WHOLE_VECTORS = 48, 16
-"""Of a layer that `single_adam` is for: its loop over a row of W has a start and an end, which take time."""
+FEWEST_UNITS = 24
+"""Of a layer that `single_adam` is for: shorter rows of W would wait for each other, see `strip_end`."""
 
 
 class _Adam(TwoAverages):
@@ -47,9 +47,9 @@ class _Adam(TwoAverages):
         return lone_amsgrad_step if self.amsgrad else lone_adam_step
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """For the steps of `lone_adam_step`, where rows are whole vectors."""
-        fits = n_out >= FEWEST_UNITS and n_out % WHOLE_VECTORS == 0
-        return (single_adam, single_adam_ahead) if fits and not self.amsgrad else (None, None)
+        """For the steps of `lone_adam_step`, where rows are long enough."""
+        fits = n_out >= FEWEST_UNITS and not self.amsgrad
+        return (single_adam, single_adam_ahead) if fits else (None, None)
 
 
 @dataclass(frozen=True)
@@ -222,64 +222,113 @@ def lone_amsgrad_step(code, hyper, scalars, state, theta, grad, lo, hi):
     amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, hyper[0], hyper[1], hyper[2])
 
 
-@distinct
-@kernel_in_order
-def adam_row(w, m, v, delta, x, kept, keep_m, take_m, keep_v, take_v, eta, epsilon):
-    """`adam_step` on a row of W, whose gradient is x δ."""
-    shrink(w, kept)
-    for j in range(len(w)):
-        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], w[j]
-        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, keep_m, take_m, keep_v, take_v, eta, epsilon)
-        w[j], m[j], v[j] = w_j, m_j, v_j
+@kernel
+def adam_numbers(theta, hyper, scalars):
+    """What a strip of Adam calls `numbers`, in the precision of θ."""
+    number, beta1, beta2 = theta.dtype.type, hyper[0], hyper[1]
+    averages = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
+    return (number(scalars[2]), *averages, number(scalars[0]), number(scalars[1] * hyper[2]))
 
 
-@distinct
-@kernel_in_order
-def adam_row_ahead(w, m, v, delta, x, kept, keep_m, take_m, keep_v, take_v, eta, epsilon, z, y):
-    """`adam_row`, then z += y w. (As two loops they took a tenth longer, which read w once more.)"""
-    shrink(w, kept)
-    for j in range(len(w)):
-        g, m_j, v_j, w_j = product(x, delta[j]), m[j], v[j], w[j]
-        m_j, v_j, w_j = adam_number(g, m_j, v_j, w_j, keep_m, take_m, keep_v, take_v, eta, epsilon)
-        w[j], m[j], v[j] = w_j, m_j, v_j
-        z[j] += y * w_j
+@kernel
+def wide_columns(theta, n_out):
+    """Columns that are no strips: all whole vectors of a row that has many.
+
+    Three arrays pass by: of memory so large they come faster as they lie, and beginning a row takes little of
+    its time.
+    """
+    lanes = lanes_of(theta)
+    return n_out // lanes * lanes if n_out > MOST * lanes else 0
 
 
-@kernel_in_order
+@kernel_exact
 def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     """`adam_step` for one sample, on rows lo:hi of dense row k's kernel; the gradient is written nowhere.
 
     It takes as long as `adam_step` alone.
     """
-    number, row = theta.dtype.type, net.table[k]
-    keep_m, take_m = number(hyper[0]), number(1.0 - hyper[0])
-    keep_v, take_v = number(hyper[1]), number(1.0 - hyper[1])
-    eta, epsilon, kept = number(scalars[0]), number(scalars[1] * hyper[2]), number(scalars[2])
-    first, end, n_in, n_out = row[WEIGHT], kernel_end(net, k), row[N_IN], row[N_OUT]
-    w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
-    v = state[1][first:end].reshape(n_in, n_out)
-    x, delta = source[offset : offset + n_in], net.work[row[DELTA] :][:n_out]
-    for i in range(np.uint64(lo), np.uint64(hi)):
-        adam_row(w[i], m[i], v[i], delta, x[i], kept, keep_m, take_m, keep_v, take_v, eta, epsilon)
+    row, n_out, passing = net.table[k], net.table[k, N_OUT], (theta, state[0], state[1])
+    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] :][:n_out]
+    at, numbers, j = row[WEIGHT] + lo * n_out, adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
+    if j > 0:
+        plain_adam_strip(passing, at, n_out, None, x, delta[:j], delta[:j], x, numbers)
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        adam_strip(passing, at + j, n_out, None, x, delta[j:end], delta[j:end], x, numbers)
+        j = end
 
 
-@kernel_in_order
+@kernel_exact
 def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
     """`single_adam` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W.
 
     So W is read once a step, not twice: where it does not fit the second cache, this is what a step costs.
     """
-    number, row = theta.dtype.type, net.table[0]
-    keep_m, take_m = number(hyper[0]), number(1.0 - hyper[0])
-    keep_v, take_v = number(hyper[1]), number(1.0 - hyper[1])
-    eta, epsilon, kept = number(scalars[0]), number(scalars[1] * hyper[2]), number(scalars[2])
-    first, end, n_in, n_out = row[WEIGHT], kernel_end(net, 0), row[N_IN], row[N_OUT]
-    w, m = theta[first:end].reshape(n_in, n_out), state[0][first:end].reshape(n_in, n_out)
-    v = state[1][first:end].reshape(n_in, n_out)
-    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
-    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    row, passing = net.table[0], (theta, state[0], state[1])
+    n_in, n_out = row[N_IN], row[N_OUT]
     begin_outputs(net, 0, theta)
-    for i in range(np.uint64(n_in)):
-        adam_row_ahead(
-            w[i], m[i], v[i], delta, x[i], kept, keep_m, take_m, keep_v, take_v, eta, epsilon, z, y[i]
-        )
+    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
+    at, numbers, j = row[WEIGHT], adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
+    if j > 0:
+        plain_adam_strip_ahead(passing, at, n_out, None, x, delta[:j], z[:j], y, numbers)
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        adam_strip_ahead(passing, at + j, n_out, None, x, delta[j:end], z[j:end], y, numbers)
+        j = end
+
+
+@kernel
+def plain_adam_strip(passing, at, step, places, x, delta, z, y, numbers):
+    """`adam_step` on W, whose gradient is x δᵀ: what `strip_of` makes of `adam_vector`."""
+    adam_rows(passing[0][at:], passing[1][at:], passing[2][at:], np.uint64(step), x, delta, numbers)
+
+
+@distinct
+@kernel_in_order
+def adam_rows(w, m, v, step, x, delta, numbers):
+    """`plain_adam_strip`; unsigned, since of a signed index numba asks whether it counts from the end."""
+    kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
+    for i in range(np.uint64(len(x))):
+        for j in range(np.uint64(len(delta))):
+            k, g = i * step + j, product(x[i], delta[j])
+            m_k, v_k, w_k = m[k], v[k], product(kept, w[k])
+            m_k, v_k, w_k = adam_number(g, m_k, v_k, w_k, keep_m, take_m, keep_v, take_v, eta, epsilon)
+            w[k], m[k], v[k] = w_k, m_k, v_k
+
+
+@kernel
+def plain_adam_strip_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    """`plain_adam_strip`, and z += Σ yᵢ Wᵢ with the new W."""
+    w, m, v = passing[0][at:], passing[1][at:], passing[2][at:]
+    adam_rows_ahead(w, m, v, np.uint64(step), x, delta, numbers, z, y)
+
+
+@distinct
+@kernel_in_order
+def adam_rows_ahead(w, m, v, step, x, delta, numbers, z, y):
+    """`adam_rows`, and z += Σ yᵢ Wᵢ. (As two loops they took a tenth longer, which read W once more.)"""
+    kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
+    for i in range(np.uint64(len(x))):
+        for j in range(np.uint64(len(delta))):
+            k, g = i * step + j, product(x[i], delta[j])
+            m_k, v_k, w_k = m[k], v[k], product(kept, w[k])
+            m_k, v_k, w_k = adam_number(g, m_k, v_k, w_k, keep_m, take_m, keep_v, take_v, eta, epsilon)
+            w[k], m[k], v[k] = w_k, m_k, v_k
+            z[j] += y[i] * w_k
+
+
+def adam_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[Any]) -> list[Any]:
+    """`adam_number` for a vector of a row whose gradient is x δ, as `strip_of` wants it."""
+    builder, (w, m, v) = vectors.builder, row
+    kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
+    g, w = builder.fmul(x, delta), builder.fmul(kept, w)
+    m = vectors.fused(take_m, g, builder.fmul(keep_m, m))
+    v = vectors.fused(take_v, builder.fmul(g, g), builder.fmul(keep_v, v))
+    return [less_quotient(vectors, w, builder.fmul(eta, m), builder.fadd(vectors.root(v), epsilon)), m, v]
+
+
+if INTRINSICS:
+    adam_strip, adam_strip_ahead = strip_of(adam_vector, ahead=False), strip_of(adam_vector, ahead=True)
+else:
+    adam_strip, adam_strip_ahead = plain_adam_strip, plain_adam_strip_ahead

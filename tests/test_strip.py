@@ -1,0 +1,144 @@
+"""Strips of W in registers: what their plain forms do, to the last bit, and nothing beside it."""
+
+import numpy as np
+import pytest
+
+from hotloop._jit import kernel_exact
+from hotloop.engine.single import (
+    add_strip,
+    move_strip,
+    move_strip_ahead,
+    plain_add_strip,
+    plain_move_strip,
+    plain_move_strip_ahead,
+)
+from hotloop.engine.strip import MOST, lanes_of, strip_end
+from hotloop.optimizers.adam import (
+    adam_strip,
+    adam_strip_ahead,
+    plain_adam_strip,
+    plain_adam_strip_ahead,
+)
+
+pytestmark = pytest.mark.kernels
+
+ROWS, INPUTS, BEFORE = 5, 9, 3
+NUMBERS = {"move": (0.1,), "adam": (0.99, 0.9, 0.1, 0.95, 0.05, 0.01, 1e-8)}
+
+
+@kernel_exact
+def add(passing, at, step, places, x, delta, z, y, numbers):
+    add_strip(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
+def move(passing, at, step, places, x, delta, z, y, numbers):
+    move_strip(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
+def move_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    move_strip_ahead(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
+def adam(passing, at, step, places, x, delta, z, y, numbers):
+    adam_strip(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
+def adam_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    adam_strip_ahead(passing, at, step, places, x, delta, z, y, numbers)
+
+
+KINDS = {
+    "add": (add, plain_add_strip),
+    "move": (move, plain_move_strip),
+    "move ahead": (move_ahead, plain_move_strip_ahead),
+    "adam": (adam, plain_adam_strip),
+    "adam ahead": (adam_ahead, plain_adam_strip_ahead),
+}
+
+
+def widths(dtype):
+    """Of strips: less than a vector, and whole ones."""
+    lanes = int(lanes_of(np.empty(0, dtype)))
+    return [*range(1, lanes), *range(lanes, MOST * lanes + 1, lanes)]
+
+
+def operands(kind, n_cols, dtype, rng):
+    """(arguments of a strip, the arrays that it may change)."""
+    which = kind.split()[0]
+    step = n_cols + 2
+    n_arrays = 3 if which == "adam" else 1
+    passing = [rng.standard_normal(BEFORE + INPUTS * step).astype(dtype) for _ in range(n_arrays)]
+    passing[2:] = [v * v for v in passing[2:]]
+    x, y = rng.standard_normal((2, INPUTS)).astype(dtype)
+    delta, z = rng.standard_normal((2, n_cols)).astype(dtype)
+    # Places are kept as the numbers of the network are.
+    places = None if which == "adam" else np.sort(rng.permutation(INPUTS)[:ROWS]).astype(np.float64)
+    numbers = tuple(dtype(number) for number in NUMBERS.get(which, ()))
+    return (tuple(passing), BEFORE, step, places, x, delta, z, y, numbers), [*passing, z]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bits_of_the_plain_form(kind, dtype):
+    strip, plain = KINDS[kind]
+    for n_cols in widths(dtype):
+        given, found = operands(kind, n_cols, dtype, np.random.default_rng(n_cols))
+        strip(*given)
+        given, expected = operands(kind, n_cols, dtype, np.random.default_rng(n_cols))
+        plain(*given)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_it_computes(kind, dtype):
+    """Of the rows listed, or all, the columns of the strip; nothing else changes."""
+    which = kind.split()[0]
+    for n_cols in (1, 3, widths(dtype)[-1]):
+        given, found = operands(kind, n_cols, dtype, np.random.default_rng(1))
+        passing, at, step, places, x, delta, z, y, numbers = given
+        before = [array.astype(np.float64) for array in passing]
+        rows = np.arange(INPUTS) if places is None else places.astype(int)
+        index = at + rows[:, None] * step + np.arange(n_cols)
+        w, g, to = before[0][index], x[rows, None] * delta.astype(np.float64), z.astype(np.float64)
+        if which == "move":
+            w = w - numbers[0] * g
+        elif which == "adam":
+            kept, keep_m, take_m, keep_v, take_v, eta, epsilon = map(float, numbers)
+            before[1][index] = keep_m * before[1][index] + take_m * g
+            before[2][index] = keep_v * before[2][index] + take_v * g * g
+            w = kept * w - eta * before[1][index] / (np.sqrt(before[2][index]) + epsilon)
+        before[0][index] = w
+        if kind == "add" or "ahead" in kind:
+            to = to + y[rows].astype(np.float64) @ w
+        KINDS[kind][0](*given)
+        for one, other in zip(found, [*before, to], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_strips_are_all_columns(dtype):
+    numbers = np.empty(0, dtype)
+    lanes, allowed = int(lanes_of(numbers)), widths(dtype)
+    for n_out in range(1, 3 * MOST * lanes):
+        j = 0
+        while j < n_out:
+            end = strip_end(numbers, j, n_out)
+            assert end - j in allowed
+            j = end
+        assert j == n_out
+
+
+def test_no_rows():
+    for kind, (strip, _) in KINDS.items():
+        given, found = operands(kind, 3, np.float32, np.random.default_rng(1))
+        before = [array.copy() for array in found]
+        passing, at, step, places, x, delta, z, y, numbers = given
+        strip(passing, at, step, None if places is None else places[:0], x[:0], delta, z, y[:0], numbers)
+        for one, other in zip(found, before, strict=True):
+            np.testing.assert_array_equal(one, other)
