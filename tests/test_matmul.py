@@ -5,7 +5,7 @@ import itertools
 import numba
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import reference
@@ -109,6 +109,9 @@ def test_every_layout_around_a_tile(dtype, start, b_t, a_t):
 LARGEST = 70 if COMPILED else 7
 
 
+@example(
+    rows=25, cols=0, inner=14, dtype="float32", a_t=True, b_t=False, start="row", pad=0, before=0, seed=0
+)
 @given(
     rows=st.integers(0, LARGEST),
     cols=st.integers(0, LARGEST),
@@ -126,6 +129,14 @@ def test_any_shape_and_layout(rows, cols, inner, dtype, a_t, b_t, start, pad, be
         rows, cols, inner,
         dtype=dtype, a_t=a_t, b_t=b_t, start=start, pad=pad, before=before, seed=seed,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
+def test_one_term_of_many_columns(dtype, start, b_t):
+    for rows, cols in itertools.product((1, 9), (WIDE, WIDE + 3)):
+        check(rows, cols, 1, dtype=dtype, a_t=True, b_t=b_t, start=start, pad=3, before=7)
 
 
 @pytest.mark.skipif(not COMPILED, reason="too many numbers for plain loops")

@@ -103,7 +103,7 @@ def is_worth_turning(out, rows, cols, inner):
     """
     tile_rows, tile_cols = tile_shape(out.data)
     lanes = tile_cols // VECTORS
-    if rows == 1 or cols > lanes or cols == 1 or (cols == 2 and inner < TERMS_FOR_TWO):
+    if rows == 1 or cols > lanes or cols <= 1 or (cols == 2 and inner < TERMS_FOR_TWO):
         return False
     narrow = (rows + tile_rows - 1) // tile_rows
     half = tile_rows // 2
