@@ -11,6 +11,7 @@ from hotloop.data.staging import stage_rows
 from hotloop.engine.fetch import STRIP
 from hotloop.engine.gather import gather, link_convert, scatter_rows
 from hotloop.engine.loop import Block
+from hotloop.engine.take import MOST_WORDS, take_rows
 from hotloop.engine.team import Crew, sync_zeros
 from hotloop.errors import InvalidTypeError, InvalidValueError
 
@@ -61,7 +62,9 @@ def test_wide_rows_of_the_model_s_dtype_are_read_where_they_lie():
 @pytest.mark.parametrize("width", [1, 5, STRIP, 2 * STRIP + 3])
 @pytest.mark.parametrize("given", ["float32", "float64", "uint8", "float16", "int64", "bool"])
 @pytest.mark.parametrize("wanted", ["float32", "float64"])
-def test_staged_rows_are_converted_and_uint8_scaled(wanted, given, width, layout):
+@pytest.mark.parametrize("many", [0, staging.MANY_BYTES])
+def test_staged_rows_are_converted_and_uint8_scaled(many, wanted, given, width, layout, monkeypatch):
+    monkeypatch.setattr(staging, "MANY_BYTES", many)
     X = layout((100 * np.random.default_rng(0).random((40, width))).astype(given))
     scale = 1 / 255
     for rows in (slice(3, 20), np.array([39, 0, 0, 7, 12]), slice(0, 1)):
@@ -71,6 +74,45 @@ def test_staged_rows_are_converted_and_uint8_scaled(wanted, given, width, layout
         factor = out.dtype.type(scale if given == "uint8" else 1)
         np.testing.assert_array_equal(out[:n], X[rows].astype(wanted) * factor)
         assert np.isnan(out[n:]).all()
+
+
+@pytest.mark.parametrize("words", range(1, MOST_WORDS + 1))
+def test_short_rows_are_taken_from_anywhere(words):
+    source = np.random.default_rng(0).integers(-(2**31), 2**31, (30, words), np.int32)
+    rows = np.array([29, 0, 0, 7, 12, 28])
+    out = np.full((8, words), 7, np.int32)
+    take_rows(source.reshape(-1), rows, words, out.reshape(-1))
+    np.testing.assert_array_equal(out[:6], source[rows])
+    assert (out[6:] == 7).all()
+    take_rows(source.reshape(-1), rows[:0], words, out.reshape(-1)[:0])
+
+
+@pytest.mark.skipif(not COMPILED, reason="NumPy takes them")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_many_short_rows_are_taken_by_the_kernel(dtype, monkeypatch):
+    taken = []
+
+    def noting(source, rows, words, out):
+        taken.append(words)
+        take_rows(source, rows, words, out)
+
+    monkeypatch.setattr(staging, "take_rows", noting)
+    X = np.random.default_rng(0).random((staging.MANY_BYTES // 16, 4)).astype(dtype)
+    rows = np.array([len(X) - 1, 0, 5])
+    out = np.empty((3, 4), dtype)
+    stage_rows(X, rows, out)
+    stage_rows(X[: len(X) // 4], rows[1:], out[1:])
+    np.testing.assert_array_equal(out, X[rows])
+    assert taken == [X[:1].nbytes // 4]
+    # A row that is no whole words, a long one, and a place that is not in one piece.
+    for other, to in (
+        (np.ones((staging.MANY_BYTES, 3), np.uint8), np.empty((3, 3), np.uint8)),
+        (np.ones((staging.MANY_BYTES // 64, 17), np.float32), np.empty((3, 17), np.float32)),
+        (X, np.empty((4, 3), dtype).T),
+    ):
+        stage_rows(other, rows % 3, to)
+        np.testing.assert_array_equal(to, other[rows % 3])
+    assert len(taken) == 1
 
 
 @pytest.mark.parametrize("index", ["int32", "int64"])

@@ -12,6 +12,7 @@ from hotloop._checks import check_features, check_sparse, check_weights
 from hotloop._jit import COMPILED
 from hotloop.engine.gather import CONVERT_FROM, convert_rows, scatter_rows
 from hotloop.engine.loop import Block
+from hotloop.engine.take import MOST_WORDS, WORD, take_rows
 from hotloop.losses import Loss
 
 __all__ = [
@@ -30,7 +31,11 @@ BLOCK_BYTES = 1 << 22
 """About how large a block is: they then stay in the second or third cache."""
 
 WIDE = 16
-"""Features from which on rows are read where they lie: NumPy gathers many short ones in less time."""
+"""Features from which on rows are read where they lie: of short ones many are taken at once in less time."""
+
+MANY_BYTES = 1 << 20
+"""Of short rows, beyond the second cache: `take_rows` fetches them in half of the time that NumPy takes, or
+less. Of fewer both take about as long, and NumPy is called in less."""
 
 NO_ROWS, NO_BYTES = np.empty(0, np.int64), np.empty(0, np.uint8)
 """For a block whose rows lie one after the other, and for one in the dtype of θ."""
@@ -223,6 +228,17 @@ def _is_plain(array: NDArray[Any]) -> bool:
     return array.dtype.isnative and flags.c_contiguous and flags.aligned
 
 
+def _is_short(array: NDArray[Any]) -> bool:
+    """Whether its rows are such as `take_rows` takes, and many."""
+    row = array[:1].nbytes
+    return COMPILED and array.nbytes >= MANY_BYTES and row % WORD == 0 and row <= MOST_WORDS * WORD
+
+
+def _words(array: NDArray[Any]) -> NDArray[np.int32]:
+    """The same memory, flat."""
+    return array.reshape(-1).view(np.int32)
+
+
 class _Writable:
     """An array in the memory of another that may be read-only: to numba that would be another type.
 
@@ -253,9 +269,12 @@ def stage_rows(
     if plain and converted and source.dtype in CONVERT_FROM and COMPILED:
         convert_rows(_Writable(source).as_array(), _numbers(rows), factor, out)
     elif plain and not converted and not isinstance(rows, slice) and factor == 1.0:
-        # "clip" spares NumPy a second buffer; the rows are a permutation of ours, all in range. Other
-        # layouts np.take would copy whole.
-        np.take(source, rows, axis=0, out=out, mode="clip")
+        # The rows are a permutation of ours, all in range. Other layouts np.take would copy whole.
+        if _is_short(source) and _is_plain(out):
+            words = source[:1].nbytes // WORD
+            take_rows(_words(_Writable(source).as_array()), rows, words, _words(out))
+        else:
+            np.take(source, rows, axis=0, out=out, mode="clip")  # "clip" spares NumPy a second buffer
     elif factor != 1.0:
         np.multiply(source[rows], out.dtype.type(factor), out=out, casting="unsafe")
     else:
