@@ -166,7 +166,7 @@ def test_wide_operands_are_packed(dtype, b_t, a_t, cols):
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])
 @pytest.mark.parametrize("inner", [1, 2, 37, 300, MOST_TERMS + 5])
-@pytest.mark.parametrize("cols", [1, 3, 4, 10, 75, MANY + 13, WIDE + 4])
+@pytest.mark.parametrize("cols", [1, 3, 4, 10, 75, WIDE + 4, MANY + 15])
 def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     """Few columns have forms of their own, and one has sums in another order: these are not taken apart."""
     few = cols <= 10

@@ -21,7 +21,7 @@ from hotloop.engine.sparse import (
 )
 from hotloop.engine.table import PRODUCT
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
-from hotloop.engine.walk import VERY_WIDE, WIDE
+from hotloop.engine.walk import MANY_ROWS, VERY_WIDE, WIDE
 
 pytestmark = pytest.mark.kernels
 
@@ -142,7 +142,13 @@ def test_little_room(a_t):
     a = data("one-hot", 150, 80, "float64")
     for lists in (4, 7):
         check(a, 32, a_t=a_t, room=lists * 41, done=True)  # of int32, half as wide
-    check(a, WIDE, room=80 * tile_shape_of(a)[1], done=False)
+    check(a, VERY_WIDE, room=80 * tile_shape_of(a)[1], done=False)
+
+
+@pytest.mark.skipif(not COMPILED, reason="too many numbers for plain loops")
+@pytest.mark.parametrize("rows", [MANY_ROWS - 1, MANY_ROWS])
+def test_panels_of_many_columns_are_copied_for_many_rows(rows):
+    check(data("one-hot", rows, 80, "float32"), WIDE + 3, done=True)
 
 
 @pytest.mark.parametrize("a_t", [False, True], ids=["a", "aT"])

@@ -228,8 +228,7 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
                     alone = (net, k, hyper, scalars, state, theta, source, offset, lo, hi)
                     call(net.calls[SINGLE_STEP], alone)
                 lo = hi
-            numbers, at_least = (UNIT_CHUNK, UNIT_ROWS) if row[ON_UNIT] else (CHUNK, CHUNK_ROWS)
-            chunk = max(numbers // n_out, at_least) // grain * grain
+            chunk = rows_of_chunk(row, hi - lo, grain)
             for first in range(lo, hi, chunk):
                 last = min(first + chunk, hi)
                 start, end = where + first * n_out, where + last * n_out
@@ -245,6 +244,18 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
                     part = grad[at : at + end - start]
                     apply(update, group, step, theta, part, start, end, factor, shrink)
         source, offset = net.work, row[VALUE]
+
+
+@kernel
+def rows_of_chunk(row, rows, grain):
+    """Rows of a chunk of a kernel's gradient, if a thread has so many."""
+    n_out = row[N_OUT]
+    if row[ON_UNIT]:
+        return max(UNIT_CHUNK // n_out, UNIT_ROWS) // grain * grain
+    # All of about the same size: 784 rows are three chunks, without a fourth for the last 16.
+    most = max(CHUNK // n_out, CHUNK_ROWS) * 9 // 8
+    chunks = max((rows + most - 1) // most, 1)
+    return max((rows + chunks * grain - 1) // (chunks * grain), 1) * grain
 
 
 @kernel

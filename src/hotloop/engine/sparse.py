@@ -18,7 +18,7 @@ from hotloop.engine.packing import copy_terms
 from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, PRODUCT, Net
 from hotloop.engine.tile import PLAIN, VECTORS, listed_tile, narrow_listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
-from hotloop.engine.walk import WIDE
+from hotloop.engine.walk import is_worth_copying
 
 __all__ = ["FEWEST_INPUTS", "FEWEST_OUTPUTS", "link_sparse", "multiply_layer", "multiply_sparse"]
 
@@ -59,7 +59,8 @@ def multiply_sparse(out, start, a, b, rows, cols, inner, panel, after):
     tile_rows, tile_cols = tile_shape(out.data)
     passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
     most = (inner + passes - 1) // passes
-    lists = panel[tile_cols * most * (cols >= WIDE) :].view(np.int32)
+    copies = is_worth_copying(rows, cols)
+    lists = panel[tile_cols * most * copies :].view(np.int32)
     block = len(lists) // (most + 1) * tile_rows
     if rows < tile_rows or inner < FEWEST_TERMS or block == 0:
         return False
@@ -83,7 +84,8 @@ def multiply_sparse(out, start, a, b, rows, cols, inner, panel, after):
                 if t < 0 and (count == end - p or total > worth * sample * (end - p)):
                     return False
             then = after if end == inner else PLAIN
-            _multiply_listed(to, so_far, some_a, some_b, n, cols, end - p, panel, lists, most + 1, then)
+            some = end - p
+            _multiply_listed(to, so_far, some_a, some_b, n, cols, some, panel, lists, most + 1, then, copies)
             so_far = to
     return True
 
@@ -112,14 +114,14 @@ def _keep_marked(places):
 
 
 @kernel
-def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, after):
-    """The product over the terms that are listed for each tile."""
+def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, after, copies):
+    """The product over the terms that are listed for each tile; whether it `copies` panels of `b`."""
     tile_rows, tile_cols = tile_shape(out.data)
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         narrow = n_cols <= tile_cols // VECTORS
         source, offset, step = b.data, b.offset + j, b.row
-        if cols >= WIDE:
+        if copies:
             copy_terms(panel, 0, b.data, b.offset + j, b.row, n_cols, terms, tile_cols)
             source, offset, step = panel, 0, tile_cols
         for i in range(0, rows, tile_rows):

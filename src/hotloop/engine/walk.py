@@ -22,16 +22,18 @@ from hotloop.engine.tile import (
     tile_shape,
 )
 
-__all__ = ["BLOCK_ROWS", "WIDE", "Matrix", "a_pays", "multiply_rows", "multiply_terms"]
+__all__ = ["BLOCK_ROWS", "WIDE", "Matrix", "a_pays", "is_worth_copying", "multiply_rows", "multiply_terms"]
 
 WORTH_PACKING, BLOCK_ROWS = 64, 512
 """Rows of `a` that pay for packing an operand, and rows of it that are packed at once: these fit the second
 cache."""
 WIDE, VERY_WIDE = 256, 1024
-"""With so many columns, rows of `b` fall into few sets of the cache, and it is packed. With very many, any
-`a` is, and what the next tile and the next panel need is fetched meanwhile. (Without, products of 2048
-columns took twice as long. Narrower ones gain nothing.)"""
-SOME, MANY, SPREAD = 64, 192, 80_000
+"""With so many columns, rows of `b` fall into few sets of the first cache, and it is packed where
+`MANY_ROWS` use it; fewer find it in the second soon enough. With very many columns any `a` is packed,
+and any `b`, and what the next tile and the next panel need is fetched meanwhile. (Without, products of
+2048 columns took twice as long. Narrower ones gain nothing.)"""
+MANY_ROWS = 320
+SOME, MANY, SPREAD = 64, 320, 80_000
 """A transposed `a` is fetched anew for each panel of `b`, by parts of cache lines. It is packed for many
 columns; for some, if there are so many numbers from its first term to its last. (The gradient of 784 inputs
 and 128 units takes a tenth less time then, in minibatches of 128 rows.)"""
@@ -57,6 +59,12 @@ def a_pays(transposed: bool, cols: int, spread: int) -> bool:
 
 
 is_worth_packing = kernel(a_pays)
+
+
+@kernel
+def is_worth_copying(rows, cols):
+    """Whether a panel of so many columns of `b` is copied, where it is not transposed."""
+    return cols >= WIDE and rows >= (WORTH_PACKING if cols >= VERY_WIDE else MANY_ROWS)
 
 
 @kernel
@@ -88,7 +96,7 @@ def multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, aft
     """
     tile_rows, tile_cols = tile_shape(out.data)
     rows = last - first
-    wide, very_wide = cols >= WIDE and rows >= WORTH_PACKING, cols >= VERY_WIDE and rows >= WORTH_PACKING
+    copies, very_wide = is_worth_copying(rows, cols), cols >= VERY_WIDE and rows >= WORTH_PACKING
     if rows == 1:
         most = ROW_VECTORS // VECTORS
         room = most if b.col == 1 else len(panel) // (max(inner, 1) * tile_cols)
@@ -100,7 +108,7 @@ def multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, aft
         source, offset, step = panel, 0, tile_cols
         if b.col != 1:
             pack_transposed(panel, 0, b.data, b.offset + j * b.col, b.col, n_cols, inner, tile_cols)
-        elif wide:
+        elif copies:
             copy_terms(panel, 0, b.data, b.offset + j, b.row, n_cols, inner, tile_cols)
         else:
             source, offset, step = b.data, b.offset + j, b.row
