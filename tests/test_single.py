@@ -114,6 +114,8 @@ def test_rows_that_the_loop_fetches(monkeypatch):
 
 LOOK_AHEAD = {
     "sgd": hl.SGD(0.1),
+    "momentum": hl.SGD(0.01, momentum=0.9),
+    "nesterov": hl.SGD(0.01, momentum=0.9, nesterov=True),
     "adam": hl.Adam(0.01),
     "adamw": hl.AdamW(0.01, weight_decay=0.1),
     "amsgrad": hl.Adam(0.01, amsgrad=True),
@@ -151,7 +153,7 @@ def test_the_next_sample_ahead(network, optimizer, dtype, monkeypatch):
 @compiled_only
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
 def test_the_next_sample_ahead_with_each_recipe(optimizer, recipe, n_threads, monkeypatch):
     X, y = sparse_rows(width=100)
     options = RECIPES[recipe] | {"optimizer": LOOK_AHEAD[optimizer], "n_threads": n_threads}
@@ -225,6 +227,7 @@ def test_only_where_it_holds():
     assert calls(2, hl.Adam(), AHEAD["relu"]) == [False, False, False]
     assert calls(1, hl.SGD(0.1), AHEAD["odd"]) == [True, True, True]
     assert calls(1, hl.Adam(), AHEAD["odd"]) == [True, True, True]
+    assert calls(1, hl.SGD(0.1, momentum=0.9), AHEAD["odd"]) == [True, True, True]
     assert calls(1, hl.Adam(amsgrad=True), AHEAD["relu"]) == [True, False, False]
     assert calls(1, hl.Adam(), AHEAD["relu"], clip_value=1.0) == [True, False, False]
     for name in ("prelu", "linear", "alone", "limit", "others first"):

@@ -19,11 +19,23 @@ from hotloop.optimizers.adam import (
     plain_adam_strip,
     plain_adam_strip_ahead,
 )
+from hotloop.optimizers.sgd import (
+    momentum_strip,
+    momentum_strip_ahead,
+    plain_momentum_strip,
+    plain_momentum_strip_ahead,
+)
 
 pytestmark = pytest.mark.kernels
 
 ROWS, INPUTS, BEFORE = 5, 9, 3
-NUMBERS = {"move": (0.1,), "adam": (0.99, 0.9, 0.1, 0.95, 0.05, 0.01, 1e-8)}
+NUMBERS = {
+    "move": (0.1,),
+    "momentum": (0.1, 0.9, 0),
+    "nesterov": (0.1, 0.9, 1),
+    "adam": (0.99, 0.9, 0.1, 0.95, 0.05, 0.01, 1e-8),
+}
+N_ARRAYS = {"momentum": 2, "nesterov": 2, "adam": 3}
 
 
 @kernel_exact
@@ -42,6 +54,16 @@ def move_ahead(passing, at, step, places, x, delta, z, y, numbers):
 
 
 @kernel_exact
+def momentum(passing, at, step, places, x, delta, z, y, numbers):
+    momentum_strip(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
+def momentum_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    momentum_strip_ahead(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
 def adam(passing, at, step, places, x, delta, z, y, numbers):
     adam_strip(passing, at, step, places, x, delta, z, y, numbers)
 
@@ -55,6 +77,10 @@ KINDS = {
     "add": (add, plain_add_strip),
     "move": (move, plain_move_strip),
     "move ahead": (move_ahead, plain_move_strip_ahead),
+    "momentum": (momentum, plain_momentum_strip),
+    "momentum ahead": (momentum_ahead, plain_momentum_strip_ahead),
+    "nesterov": (momentum, plain_momentum_strip),
+    "nesterov ahead": (momentum_ahead, plain_momentum_strip_ahead),
     "adam": (adam, plain_adam_strip),
     "adam ahead": (adam_ahead, plain_adam_strip_ahead),
 }
@@ -70,13 +96,13 @@ def operands(kind, n_cols, dtype, rng):
     """(arguments of a strip, the arrays that it may change)."""
     which = kind.split()[0]
     step = n_cols + 2
-    n_arrays = 3 if which == "adam" else 1
+    n_arrays = N_ARRAYS.get(which, 1)
     passing = [rng.standard_normal(BEFORE + INPUTS * step).astype(dtype) for _ in range(n_arrays)]
     passing[2:] = [v * v for v in passing[2:]]
     x, y = rng.standard_normal((2, INPUTS)).astype(dtype)
     delta, z = rng.standard_normal((2, n_cols)).astype(dtype)
     # Places are kept as the numbers of the network are.
-    places = None if which == "adam" else np.sort(rng.permutation(INPUTS)[:ROWS]).astype(np.float64)
+    places = None if n_arrays > 1 else np.sort(rng.permutation(INPUTS)[:ROWS]).astype(np.float64)
     numbers = tuple(dtype(number) for number in NUMBERS.get(which, ()))
     return (tuple(passing), BEFORE, step, places, x, delta, z, y, numbers), [*passing, z]
 
@@ -108,6 +134,9 @@ def test_what_it_computes(kind, dtype):
         w, g, to = before[0][index], x[rows, None] * delta.astype(np.float64), z.astype(np.float64)
         if which == "move":
             w = w - numbers[0] * g
+        elif which in ("momentum", "nesterov"):
+            before[1][index] = v = numbers[1] * before[1][index] + g
+            w = w - numbers[0] * (g + numbers[1] * v if which == "nesterov" else v)
         elif which == "adam":
             kept, keep_m, take_m, keep_v, take_v, eta, epsilon = map(float, numbers)
             before[1][index] = keep_m * before[1][index] + take_m * g

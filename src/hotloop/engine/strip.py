@@ -16,10 +16,12 @@ from hotloop._jit import cgutils, intrinsic, kernel, processor, types
 from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import I64, Vectors, pointer_to, sum_over, target_shape
 
-__all__ = ["MOST", "lanes_of", "strip_end", "strip_of"]
+__all__ = ["FEWEST_UNITS", "MOST", "lanes_of", "strip_end", "strip_of"]
 
 MOST = 8 if "+avx512f" in processor()[1] else 4
 """Vectors of a strip: as many for z as for δ, so half of the registers that AVX-512 has, and AVX."""
+FEWEST_UNITS = 24
+"""Of a layer whose rows all change: shorter ones would wait for each other, see `strip_end`."""
 
 
 @kernel

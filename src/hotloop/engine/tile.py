@@ -170,13 +170,14 @@ def write_finished(
     floor = vectors.splat(
         builder.select(builder.icmp_signed(">", after, I64(PLAIN)), zero, lowest), vectors.type
     )
-    zeros = ir.Constant(vectors.type, None)
     with builder.if_else(builder.icmp_signed("<", after, I64(PLAIN))) as (masked, otherwise):
         with masked:
             for base, row in zip(out_rows, sums, strict=True):
                 switches = vectors.load(builder.gep(base, [after]))
-                on = [builder.fcmp_ordered(">", switch, zeros) for switch in switches]
-                vectors.store([builder.select(*some, zeros) for some in zip(on, row, strict=True)], base)
+                on = [builder.fcmp_ordered(">", switch, vectors.zeros) for switch in switches]
+                vectors.store(
+                    [builder.select(*some, vectors.zeros) for some in zip(on, row, strict=True)], base
+                )
         with otherwise:
             for base, row in zip(out_rows, sums, strict=True):
                 below = [builder.fcmp_ordered("<", value, floor) for value in row]

@@ -49,6 +49,7 @@ class Vectors:
 
     def __post_init__(self) -> None:
         self.type = ir.VectorType(self.number, self.lanes)
+        self.zeros = ir.Constant(self.type, None)
         self.bytes = self.item.bitwidth // 8
         none = self.count if self.n_cols is None else self.n_full
         self._masks = [None if v < none else self._mask(v) for v in range(self.count)]

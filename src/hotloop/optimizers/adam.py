@@ -14,16 +14,13 @@ from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.mathfun import less_quotient, quotient
 from hotloop.engine.single import begin_outputs
-from hotloop.engine.strip import MOST, lanes_of, strip_end, strip_of
+from hotloop.engine.strip import FEWEST_UNITS, MOST, lanes_of, strip_end, strip_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
 
 __all__ = ["Adam", "AdamW", "lone_adam_step", "lone_amsgrad_step"]
 
 ADAM_CODE = 1
-
-FEWEST_UNITS = 24
-"""Of a layer that `single_adam` is for: shorter rows of W would wait for each other, see `strip_end`."""
 
 
 class _Adam(TwoAverages):

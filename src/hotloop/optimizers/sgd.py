@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import kernel, kernel_exact
-from hotloop.engine.single import single_step, single_step_ahead
+from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
+from hotloop.engine.single import begin_outputs, single_step, single_step_ahead
+from hotloop.engine.strip import FEWEST_UNITS, strip_end, strip_of
+from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.errors import InvalidValueError
 from hotloop.optimizers.base import Optimizer
 from hotloop.schedules import ScheduleFunction
@@ -73,8 +75,10 @@ class SGD(Optimizer):
         return sgd_step
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """Without momentum, a step in place, for any layer, and the next sample's outputs with it."""
-        return (None, None) if self.momentum else (single_step, single_step_ahead)
+        """A step in place, and the next sample's outputs with it; with momentum only for longer rows."""
+        if self.momentum:
+            return (single_momentum, single_momentum_ahead) if n_out >= FEWEST_UNITS else (None, None)
+        return single_step, single_step_ahead
 
     def hyper(self) -> tuple[float, ...]:
         """(ρ, whether Nesterov's)."""
@@ -90,15 +94,20 @@ def gradient_step(theta, grad, rate):
 
 
 @kernel_exact
-def momentum_step(theta, grad, v, rate, momentum, nesterov):
+def momentum_number(g, theta, v, eta, rho, nesterov):
     """v ← ρ v + g; θ ← θ − η v, or with Nesterov's look-ahead θ ← θ − η (g + ρ v)."""
+    v = rho * v + g
+    return theta - eta * (g + rho * v if nesterov else v), v
+
+
+@kernel_exact
+def momentum_step(theta, grad, v, rate, momentum, nesterov):
+    """`momentum_number` for all of θ."""
     eta = theta.dtype.type(rate)
     rho = theta.dtype.type(momentum)
     for i in range(len(theta)):
         g, theta_i, v_i = grad[i], theta[i], v[i]
-        v_i = rho * v_i + g
-        theta[i] = theta_i - eta * (g + rho * v_i if nesterov else v_i)
-        v[i] = v_i
+        theta[i], v[i] = momentum_number(g, theta_i, v_i, eta, rho, nesterov)
 
 
 @kernel
@@ -108,3 +117,74 @@ def sgd_step(code, hyper, scalars, state, theta, grad, lo, hi):
         gradient_step(theta[lo:hi], grad, scalars[0])
     else:
         momentum_step(theta[lo:hi], grad, state[0][lo:hi], scalars[0], hyper[0], hyper[1] != 0.0)
+
+
+@kernel
+def momentum_numbers(theta, hyper, scalars):
+    """What a strip with momentum calls `numbers`: η, ρ, and whether it looks ahead, in the precision of θ."""
+    number = theta.dtype.type
+    return number(scalars[0]), number(hyper[0]), number(hyper[1])
+
+
+@kernel_exact
+def single_momentum(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
+    """`momentum_step` for one sample, on rows lo:hi of dense row k's kernel, without a gradient in memory."""
+    row, n_out, passing = net.table[k], net.table[k, N_OUT], (theta, state[0])
+    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] :][:n_out]
+    at, numbers, j = row[WEIGHT] + lo * n_out, momentum_numbers(theta, hyper, scalars), 0
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        momentum_strip(passing, at + j, n_out, None, x, delta[j:end], delta[j:end], x, numbers)
+        j = end
+
+
+@kernel_exact
+def single_momentum_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
+    """`single_momentum` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
+    row, passing = net.table[0], (theta, state[0])
+    n_in, n_out = row[N_IN], row[N_OUT]
+    begin_outputs(net, 0, theta)
+    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
+    at, numbers, j = row[WEIGHT], momentum_numbers(theta, hyper, scalars), 0
+    while j < n_out:
+        end = strip_end(x, j, n_out)
+        momentum_strip_ahead(passing, at + j, n_out, None, x, delta[j:end], z[j:end], y, numbers)
+        j = end
+
+
+@kernel_exact
+def plain_momentum_strip(passing, at, step, places, x, delta, z, y, numbers):
+    """`momentum_step` on W, whose gradient is x δᵀ: what `strip_of` makes of `momentum_vector`."""
+    eta, rho, nesterov = numbers
+    for i in range(len(x)):
+        w, v = passing[0][at + i * step :], passing[1][at + i * step :]
+        for j in range(len(z)):
+            w[j], v[j] = momentum_number(x[i] * delta[j], w[j], v[j], eta, rho, nesterov != 0)
+
+
+@kernel_in_order
+def plain_momentum_strip_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    """`plain_momentum_strip`, and z += Σ yᵢ Wᵢ with the new W."""
+    plain_momentum_strip(passing, at, step, places, x, delta, z, y, numbers)
+    for i in range(len(y)):
+        w = passing[0][at + i * step :]
+        for j in range(len(z)):
+            z[j] += y[i] * w[j]
+
+
+def momentum_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[Any]) -> list[Any]:
+    """`momentum_number` for a vector of a row whose gradient is x δ, as `strip_of` wants it."""
+    builder, (w, v), (eta, rho, nesterov) = vectors.builder, row, numbers
+    g = builder.fmul(x, delta)
+    v = builder.fadd(builder.fmul(rho, v), g)
+    looks_ahead = builder.fcmp_unordered("!=", nesterov, vectors.zeros)
+    move = builder.select(looks_ahead, builder.fadd(g, builder.fmul(rho, v)), v)
+    return [builder.fsub(w, builder.fmul(eta, move)), v]
+
+
+if INTRINSICS:
+    momentum_strip = strip_of(momentum_vector, ahead=False)
+    momentum_strip_ahead = strip_of(momentum_vector, ahead=True)
+else:
+    momentum_strip, momentum_strip_ahead = plain_momentum_strip, plain_momentum_strip_ahead
