@@ -1,5 +1,5 @@
-"""What is written as LLVM vectors, where LLVM does not find these by itself: what tiles, squares, the sums of
-columns and short rows share.
+"""What is written as LLVM vectors, where LLVM does not find these by itself: what tiles, squares, strips, the
+sums of columns and short rows share.
 """
 
 from dataclasses import dataclass
