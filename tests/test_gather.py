@@ -65,6 +65,7 @@ def test_wide_rows_of_the_model_s_dtype_are_read_where_they_lie():
 @pytest.mark.parametrize("many", [0, staging.MANY_BYTES])
 def test_staged_rows_are_converted_and_uint8_scaled(many, wanted, given, width, layout, monkeypatch):
     monkeypatch.setattr(staging, "MANY_BYTES", many)
+    monkeypatch.setattr(staging, "MANY_ROWS", 0)
     X = layout((100 * np.random.default_rng(0).random((40, width))).astype(given))
     scale = 1 / 255
     for rows in (slice(3, 20), np.array([39, 0, 0, 7, 12]), slice(0, 1)):
@@ -82,9 +83,9 @@ def test_short_rows_are_taken_from_anywhere(words):
     rows = np.array([29, 0, 0, 7, 12, 28])
     out = np.full((8, words), 7, np.int32)
     take_rows(source.reshape(-1), rows, words, out.reshape(-1))
+    take_rows(source.reshape(-1), rows[:0], words, out.reshape(-1))
     np.testing.assert_array_equal(out[:6], source[rows])
     assert (out[6:] == 7).all()
-    take_rows(source.reshape(-1), rows[:0], words, out.reshape(-1)[:0])
 
 
 @pytest.mark.skipif(not COMPILED, reason="NumPy takes them")
@@ -97,13 +98,19 @@ def test_many_short_rows_are_taken_by_the_kernel(dtype, monkeypatch):
         take_rows(source, rows, words, out)
 
     monkeypatch.setattr(staging, "take_rows", noting)
+    monkeypatch.setattr(staging, "MANY_ROWS", 3)
     X = np.random.default_rng(0).random((staging.MANY_BYTES // 16, 4)).astype(dtype)
     rows = np.array([len(X) - 1, 0, 5])
     out = np.empty((3, 4), dtype)
     stage_rows(X, rows, out)
-    stage_rows(X[: len(X) // 4], rows[1:], out[1:])
     np.testing.assert_array_equal(out, X[rows])
     assert taken == [X[:1].nbytes // 4]
+    # Few data, few rows, their numbers not in one piece, or of another kind.
+    few = X[: len(X) // 4], rows % 3
+    for source, which in (few, (X, rows[1:]), (X, rows[::-1]), (X, rows.astype(np.int32))):
+        to = np.empty((len(which), 4), dtype)
+        stage_rows(source, which, to)
+        np.testing.assert_array_equal(to, source[which])
     # A row that is no whole words, a long one, and a place that is not in one piece.
     for other, to in (
         (np.ones((staging.MANY_BYTES, 3), np.uint8), np.empty((3, 3), np.uint8)),

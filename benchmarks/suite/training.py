@@ -3,7 +3,7 @@
 =====================================  ===============================================================
 only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1 most, as it runs once a row
 batch 1, sgd and adam                  the pass over W: `engine/strip.py`
-OneSample of some units                those that are no whole vectors, or many: `strip_end`, `wide_columns`
+OneSample of some units                those that are no whole vectors, or are many (`wide_columns`)
 batch 32 and 128, not 1                the tiled products of `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 ShortEpochs                            Python between epochs: `trainer.py`, `evaluation.py`, callbacks
@@ -46,9 +46,9 @@ class Digits:
 
 
 class OneSample:
-    """784-30-10 to 784-256-10, batch 1, an epoch of 1,024 float32 images: by the units of the first layer."""
+    """784-12-10 to 784-256-10, batch 1, an epoch of 1,024 float32 images: by the units of the first layer."""
 
-    params = ([30, 64, 100, 256], ["sgd", "adam"])
+    params = ([12, 30, 64, 100, 256], ["sgd", "adam"])
     param_names = ("units", "optimizer")
 
     def setup(self, units, optimizer):

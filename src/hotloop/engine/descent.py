@@ -71,9 +71,10 @@ __all__ = [
 ]
 
 CHUNK = 4096
-"""Numbers of a gradient that are computed, then used: with θ and Adam's state they fit the first cache."""
+"""About how many numbers of a gradient are computed, then used: with θ and Adam's state they fit the first
+cache."""
 CHUNK_ROWS = 256
-"""But at least so many rows, in wide layers: what the product packs is then used often enough."""
+"""But about so many rows, in wide layers: what the product packs is then used often enough."""
 UNIT_CHUNK, UNIT_ROWS = 131072, 224
 """The same of what the matrix unit computes: it packs what it multiplies anew for each chunk."""
 
@@ -248,11 +249,14 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
 
 @kernel
 def rows_of_chunk(row, rows, grain):
-    """Rows of a chunk of a kernel's gradient, if a thread has so many."""
+    """Rows of each chunk of the gradient of so many rows of a kernel; the last may have fewer.
+
+    They are of about the same size, an eighth more than `CHUNK` says at most: 784 rows are three chunks,
+    without a fourth for the last 16.
+    """
     n_out = row[N_OUT]
     if row[ON_UNIT]:
         return max(UNIT_CHUNK // n_out, UNIT_ROWS) // grain * grain
-    # All of about the same size: 784 rows are three chunks, without a fourth for the last 16.
     most = max(CHUNK // n_out, CHUNK_ROWS) * 9 // 8
     chunks = max((rows + most - 1) // most, 1)
     return max((rows + chunks * grain - 1) // (chunks * grain), 1) * grain

@@ -6,8 +6,8 @@ mostly 0. An optimizer may have kernels that make the gradient while they change
 new W gives for the sample after this (`Optimizer.single_kernels`). Weights and values are those of the other
 form to the last bit, but for the sign of a zero, as long as they are finite.
 
-What is done to a row of W takes few vectors, so what comes before and after it counts: W is a matrix here, of
-whose rows numba, given an unsigned index, does not ask where they begin and end.
+What is done to a row of W takes few vectors, so what comes before and after it counts: rows pass by in strips
+(`engine.strip`).
 
 Compiled where minibatches have one row, and called by their address.
 """
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
+from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.address import address_of
 from hotloop.engine.descent import CHUNK
 from hotloop.engine.few import FEW
 from hotloop.engine.pointwise import copy
-from hotloop.engine.strip import lanes_of, strip_end, strip_of
+from hotloop.engine.strip import lanes_of, strips_of
 from hotloop.engine.table import (
     BIAS,
     DELTA,
@@ -87,11 +87,8 @@ def single_forward(net, k, theta, source, offset, lo, hi):
         begin_outputs(net, k, theta)
     x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
-    at, places, j = row[WEIGHT] + lo * n_out, places[: nonzeros(x, places)], 0
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        add_strip((theta,), at + j, n_out, places, x, z[j:end], z[j:end], x, ())
-        j = end
+    places = places[: nonzeros(x, places)]
+    add_strips((theta,), row[WEIGHT] + lo * n_out, n_out, places, x, z, z, x, ())
 
 
 @kernel
@@ -108,14 +105,11 @@ def single_step(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     row, n_out, eta = net.table[k], net.table[k, N_OUT], theta.dtype.type(scalars[0])
     x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] : row[DELTA] + n_out]
     places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
-    at, places, j = row[WEIGHT] + lo * n_out, places[: nonzeros(x, places)], 0
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        if end < lanes_of(x):  # rows that would wait for each other
-            plain_move_strip((theta,), at, n_out, places, x, delta, delta, x, (eta,))
-        else:
-            move_strip((theta,), at + j, n_out, places, x, delta[j:end], delta[j:end], x, (eta,))
-        j = end
+    at, places = row[WEIGHT] + lo * n_out, places[: nonzeros(x, places)]
+    if n_out < lanes_of(x):  # as strips, rows would wait for each other
+        move_short_rows(theta[at : at + (hi - lo) * n_out].reshape(hi - lo, n_out), delta, x, eta, places)
+    else:
+        move_strips((theta,), at, n_out, places, x, delta, delta, x, (eta,))
 
 
 @kernel_exact
@@ -127,11 +121,8 @@ def single_step_ahead(net, hyper, scalars, state, theta, source, offset, samples
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
-    at, places, j = row[WEIGHT], places[: either_nonzero(x, y, places)], 0
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        move_strip_ahead((theta,), at + j, n_out, places, x, delta[j:end], z[j:end], y, (eta,))
-        j = end
+    places = places[: either_nonzero(x, y, places)]
+    move_strips_ahead((theta,), row[WEIGHT], n_out, places, x, delta, z, y, (eta,))
 
 
 @kernel_exact
@@ -140,9 +131,26 @@ def moved(w, x, delta, eta):
     return w - eta * (x * delta)
 
 
+@kernel
+def move_short_rows(w, delta, x, eta, places):
+    """W ← W − η x δᵀ, for the places i. Of the rows of a matrix, given an unsigned number, numba does not ask
+    where they begin and end."""
+    for place in places:
+        i = np.uint64(place)
+        move_row(w[i], delta, x[i], eta)
+
+
+@distinct
+@kernel_exact
+def move_row(w, delta, x, eta):
+    """w ← w − η x δ."""
+    for j in range(len(w)):
+        w[j] = moved(w[j], x, delta[j], eta)
+
+
 @kernel_in_order
-def plain_add_strip(passing, at, step, places, x, delta, z, y, numbers):
-    """z += Σ yᵢ Wᵢ, for the places i: what `strip_of` makes without a rule."""
+def plain_add(passing, at, step, places, x, delta, z, y, numbers):
+    """z += Σ yᵢ Wᵢ, for the places i: what `strips_of` makes without a rule."""
     for place in places:
         i = int(place)
         w = passing[0][at + i * step :]
@@ -151,8 +159,8 @@ def plain_add_strip(passing, at, step, places, x, delta, z, y, numbers):
 
 
 @kernel_in_order
-def plain_move_strip(passing, at, step, places, x, delta, z, y, numbers):
-    """W ← W − η x δᵀ, for the places i: what `strip_of` makes of `moved_vector`."""
+def plain_move(passing, at, step, places, x, delta, z, y, numbers):
+    """W ← W − η x δᵀ, for the places i: what `strips_of` makes of `moved_vector`."""
     for place in places:
         i = int(place)
         w = passing[0][at + i * step :]
@@ -161,23 +169,23 @@ def plain_move_strip(passing, at, step, places, x, delta, z, y, numbers):
 
 
 @kernel_in_order
-def plain_move_strip_ahead(passing, at, step, places, x, delta, z, y, numbers):
-    """`plain_move_strip`, and z += Σ yᵢ Wᵢ with the new W."""
-    plain_move_strip(passing, at, step, places, x, delta, z, y, numbers)
-    plain_add_strip(passing, at, step, places, x, delta, z, y, numbers)
+def plain_move_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    """`plain_move`, and z += Σ yᵢ Wᵢ with the new W."""
+    plain_move(passing, at, step, places, x, delta, z, y, numbers)
+    plain_add(passing, at, step, places, x, delta, z, y, numbers)
 
 
 def moved_vector(vectors, row, x, delta, numbers):
-    """`moved`, as `strip_of` wants it."""
+    """`moved`, as `strips_of` wants it."""
     builder = vectors.builder
     return [builder.fsub(row[0], builder.fmul(numbers[0], builder.fmul(x, delta)))]
 
 
 if INTRINSICS:
-    add_strip = strip_of(None, ahead=True)
-    move_strip, move_strip_ahead = strip_of(moved_vector, ahead=False), strip_of(moved_vector, ahead=True)
+    add_strips = strips_of(None, ahead=True)
+    move_strips, move_strips_ahead = strips_of(moved_vector, ahead=False), strips_of(moved_vector, ahead=True)
 else:
-    add_strip, move_strip, move_strip_ahead = plain_add_strip, plain_move_strip, plain_move_strip_ahead
+    add_strips, move_strips, move_strips_ahead = plain_add, plain_move, plain_move_ahead
 
 
 @kernel

@@ -1,27 +1,27 @@
-"""A strip of W, for one sample: its rows pass by, while what belongs to its columns stays in registers.
+"""Strips of W, for one sample: rows pass by, while what belongs to the columns stays in registers.
 
 One sample uses each number of W once. But the outputs z and the deltas δ of a layer are used with every row
 of W, and where rows are short, reading these again and beginning and ending a loop takes up to half of the
-time. So a strip is at most `MOST` vectors wide, for which z and δ fit the registers.
+time. So W is taken in strips of `MOST` vectors, for which z and δ fit the registers.
 
 LLVM finds this by itself where it knows the number of columns, but makes single multiplications of them where
 these are few. So the loop is written as vectors. Its plain forms are with those who use it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hotloop._jit import cgutils, intrinsic, kernel, processor, types
 from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import I64, Vectors, pointer_to, sum_over, target_shape
 
-__all__ = ["FEWEST_UNITS", "MOST", "lanes_of", "strip_end", "strip_of"]
+__all__ = ["FEWEST_UNITS", "MOST", "lanes_of", "strips_of"]
 
 MOST = 8 if "+avx512f" in processor()[1] else 4
 """Vectors of a strip: as many for z as for δ, so half of the registers that AVX-512 has, and AVX."""
 FEWEST_UNITS = 24
-"""Of a layer whose rows all change: shorter ones would wait for each other, see `strip_end`."""
+"""Of a layer whose rows all change: shorter ones would wait for each other, see `strips_of`."""
 
 
 @kernel
@@ -30,31 +30,25 @@ def lanes_of(numbers):
     return tile_shape(numbers)[1] // VECTORS
 
 
-@kernel
-def strip_end(numbers, j, n_out):
-    """Where a strip that begins with column j of `n_out` ends.
-
-    What is less than a vector is a strip by itself. (Rows of which a part is masked, one right after the
-    other, would wait for each other: see `rows.GROUP`.)
-    """
-    lanes = lanes_of(numbers)
-    whole = n_out // lanes * lanes
-    return min(j + MOST * lanes, whole) if j < whole else n_out
-
-
 @dataclass
 class _Operands:
-    """What a strip works on, as LLVM."""
+    """What a strip works on, as LLVM: where it begins in each array."""
 
-    passing: list[Any]  # where the strip begins in W, and in what an optimizer keeps of it
+    passing: list[Any]  # W, and what an optimizer keeps of it
+    delta: Any
+    z: Any
     step: Any  # numbers from a row to the next
     n_rows: Any
     row: Callable[[Any], Any]  # p → the number of the p-th row
     x: Any
-    delta: Any
-    z: Any
     y: Any
     numbers: list[Any]
+
+    def from_column(self, builder: Any, j: Any) -> "_Operands":
+        """Those of the strip that begins with column j of this one."""
+        passing = [builder.gep(base, [j]) for base in self.passing]
+        delta, z = (builder.gep(base, [j]) for base in (self.delta, self.z))
+        return replace(self, passing=passing, delta=delta, z=z)
 
 
 def _write_strip(vectors: Vectors, on: _Operands, rule: Callable[..., list[Any]] | None, ahead: bool) -> None:
@@ -86,17 +80,51 @@ def _write_strip(vectors: Vectors, on: _Operands, rule: Callable[..., list[Any]]
         vectors.store(total, on.z)
 
 
-def strip_of(rule: Callable[..., list[Any]] | None, ahead: bool) -> Any:
+def _over_columns(builder: Any, lanes: int, n_cols: Any, write: Callable[[Any, int, Any], None]) -> None:
+    """The loop over the strips: ``write(j, count, n)`` for that from column j on.
+
+    It has `count` whole vectors; or one of which `n` columns exist, else None: what is less than a vector is
+    a strip by itself. (Rows of which a part is masked, one right after the other, would wait for each other:
+    see `rows.GROUP`.)
+    """
+    before, loop, body, latch, end = (
+        builder.block, *(builder.append_basic_block(name) for name in ("strips", "strip", "latch", "end"))
+    )  # fmt: skip
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    j = builder.phi(I64)
+    j.add_incoming(I64(0), before)
+    builder.cbranch(builder.icmp_signed("<", j, n_cols), body, end)
+    builder.position_at_end(body)
+    n = builder.sub(n_cols, j)
+    whole = builder.udiv(n, I64(lanes))
+    count = builder.select(builder.icmp_signed("<", whole, I64(MOST)), whole, I64(MOST))
+    switch = builder.switch(count, latch)
+    for k in range(MOST + 1):
+        block = builder.append_basic_block("vectors")
+        switch.add_case(I64(k), block)
+        builder.position_at_end(block)
+        write(j, max(k, 1), n if k == 0 else None)
+        builder.branch(latch)
+    builder.position_at_end(latch)
+    is_rest = builder.icmp_signed("==", count, I64(0))
+    following = builder.select(is_rest, n_cols, builder.add(j, builder.mul(count, I64(lanes))))
+    j.add_incoming(following, latch)
+    builder.branch(loop)
+    builder.position_at_end(end)
+
+
+def strips_of(rule: Callable[..., list[Any]] | None, ahead: bool) -> Any:
     """An intrinsic that changes rows of W by the rule, and, if it looks `ahead`, adds them to z.
 
-    ``strip(passing, at, step, places, x, delta, z, y, numbers)``: for each i of `places` (if it is None, for
+    ``strips(passing, at, step, places, x, delta, z, y, numbers)``: for each i of `places` (if it is None, for
     each of `x`) row i of the arrays `passing`, W and what an optimizer keeps of it, becomes
     ``rule(vectors, row, x[i], delta, numbers)``, and z += y[i] W. Row i begins at `at` + i `step`, and has as
-    many columns as z and δ: up to `MOST` whole vectors, or less than one. The rule writes LLVM, for one
-    vector of the row; without a rule W stays.
+    many columns as z and δ. The rule writes LLVM, for one vector of the row. Without a rule W stays, and x
+    and δ are not read; without a look ahead z and y are not, but z still says how many columns there are.
     """
 
-    def strip(typing_context, passing, at, step, places, x, delta, z, y, numbers):
+    def strips(typing_context, passing, at, step, places, x, delta, z, y, numbers):
         item, n64 = x.dtype, types.int64
 
         def codegen(context, builder, signature, args):
@@ -114,30 +142,27 @@ def strip_of(rule: Callable[..., list[Any]] | None, ahead: bool) -> Any:
                 found = builder.load(builder.gep(start(places, places_array), [p]))
                 return context.cast(builder, found, places.dtype, n64)
 
-            listed, n_cols = not isinstance(places, types.NoneType), length(z, z_array)
+            listed = not isinstance(places, types.NoneType)
             arrays = zip(passing, cgutils.unpack_tuple(builder, passing_arrays), strict=True)
             operands = _Operands(
-                [pointer_to(context, builder, kind, array, at) for kind, array in arrays],
-                step,
-                length(places, places_array) if listed else length(x, x_array),
-                place if listed else lambda p: p,
-                *(start(x, x_array), start(delta, delta_array), start(z, z_array), start(y, y_array)),
-                cgutils.unpack_tuple(builder, number_tuple),
+                passing=[pointer_to(context, builder, kind, array, at) for kind, array in arrays],
+                delta=start(delta, delta_array),
+                z=start(z, z_array),
+                step=step,
+                n_rows=length(places, places_array) if listed else length(x, x_array),
+                row=place if listed else lambda p: p,
+                x=start(x, x_array),
+                y=start(y, y_array),
+                numbers=cgutils.unpack_tuple(builder, number_tuple),
             )
-            whole = builder.udiv(n_cols, I64(lanes))
-            is_whole = builder.icmp_unsigned("==", builder.mul(whole, I64(lanes)), n_cols)
-            end = builder.append_basic_block("end")
-            switch = builder.switch(builder.select(is_whole, whole, I64(0)), end)
-            for count in range(MOST + 1):  # 0 is less than one
-                block = builder.append_basic_block("strip")
-                switch.add_case(I64(count), block)
-                builder.position_at_end(block)
-                shape = (1, n_cols) if count == 0 else (count, None)
-                _write_strip(Vectors(builder, item, number, lanes, *shape), operands, rule, ahead)
-                builder.branch(end)
-            builder.position_at_end(end)
+
+            def write(j: Any, count: int, n: Any) -> None:
+                vectors = Vectors(builder, item, number, lanes, count, n)
+                _write_strip(vectors, operands.from_column(builder, j), rule, ahead)
+
+            _over_columns(builder, lanes, length(z, z_array), write)
             return context.get_dummy_value()
 
         return types.void(passing, n64, n64, places, x, delta, z, y, numbers), codegen
 
-    return intrinsic(strip)
+    return intrinsic(strips)

@@ -14,7 +14,7 @@ from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.mathfun import less_quotient, quotient
 from hotloop.engine.single import begin_outputs
-from hotloop.engine.strip import FEWEST_UNITS, MOST, lanes_of, strip_end, strip_of
+from hotloop.engine.strip import FEWEST_UNITS, MOST, lanes_of, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
 
@@ -221,7 +221,7 @@ def lone_amsgrad_step(code, hyper, scalars, state, theta, grad, lo, hi):
 
 @kernel
 def adam_numbers(theta, hyper, scalars):
-    """What a strip of Adam calls `numbers`, in the precision of θ."""
+    """What the strips of Adam call `numbers`, in the precision of θ."""
     number, beta1, beta2 = theta.dtype.type, hyper[0], hyper[1]
     averages = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
     return (number(scalars[2]), *averages, number(scalars[0]), number(scalars[1] * hyper[2]))
@@ -248,11 +248,8 @@ def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
     x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] :][:n_out]
     at, numbers, j = row[WEIGHT] + lo * n_out, adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
     if j > 0:
-        plain_adam_strip(passing, at, n_out, None, x, delta[:j], delta[:j], x, numbers)
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        adam_strip(passing, at + j, n_out, None, x, delta[j:end], delta[j:end], x, numbers)
-        j = end
+        plain_adam(passing, at, n_out, None, x, delta[:j], delta[:j], x, numbers)
+    adam_strips(passing, at + j, n_out, None, x, delta[j:], delta[j:], x, numbers)
 
 
 @kernel_exact
@@ -268,23 +265,20 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     at, numbers, j = row[WEIGHT], adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
     if j > 0:
-        plain_adam_strip_ahead(passing, at, n_out, None, x, delta[:j], z[:j], y, numbers)
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        adam_strip_ahead(passing, at + j, n_out, None, x, delta[j:end], z[j:end], y, numbers)
-        j = end
+        plain_adam_ahead(passing, at, n_out, None, x, delta[:j], z[:j], y, numbers)
+    adam_strips_ahead(passing, at + j, n_out, None, x, delta[j:], z[j:], y, numbers)
 
 
 @kernel
-def plain_adam_strip(passing, at, step, places, x, delta, z, y, numbers):
-    """`adam_step` on W, whose gradient is x δᵀ: what `strip_of` makes of `adam_vector`."""
+def plain_adam(passing, at, step, places, x, delta, z, y, numbers):
+    """`adam_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `adam_vector`."""
     adam_rows(passing[0][at:], passing[1][at:], passing[2][at:], np.uint64(step), x, delta, numbers)
 
 
 @distinct
 @kernel_in_order
 def adam_rows(w, m, v, step, x, delta, numbers):
-    """`plain_adam_strip`; unsigned, since of a signed index numba asks whether it counts from the end."""
+    """`plain_adam`; unsigned, since of a signed index numba asks whether it counts from the end."""
     kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
     for i in range(np.uint64(len(x))):
         for j in range(np.uint64(len(delta))):
@@ -295,8 +289,8 @@ def adam_rows(w, m, v, step, x, delta, numbers):
 
 
 @kernel
-def plain_adam_strip_ahead(passing, at, step, places, x, delta, z, y, numbers):
-    """`plain_adam_strip`, and z += Σ yᵢ Wᵢ with the new W."""
+def plain_adam_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    """`plain_adam`, and z += Σ yᵢ Wᵢ with the new W."""
     w, m, v = passing[0][at:], passing[1][at:], passing[2][at:]
     adam_rows_ahead(w, m, v, np.uint64(step), x, delta, numbers, z, y)
 
@@ -316,7 +310,7 @@ def adam_rows_ahead(w, m, v, step, x, delta, numbers, z, y):
 
 
 def adam_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[Any]) -> list[Any]:
-    """`adam_number` for a vector of a row whose gradient is x δ, as `strip_of` wants it."""
+    """`adam_number` for a vector of a row whose gradient is x δ, as `strips_of` wants it."""
     builder, (w, m, v) = vectors.builder, row
     kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
     g, w = builder.fmul(x, delta), builder.fmul(kept, w)
@@ -326,6 +320,6 @@ def adam_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[
 
 
 if INTRINSICS:
-    adam_strip, adam_strip_ahead = strip_of(adam_vector, ahead=False), strip_of(adam_vector, ahead=True)
+    adam_strips, adam_strips_ahead = strips_of(adam_vector, ahead=False), strips_of(adam_vector, ahead=True)
 else:
-    adam_strip, adam_strip_ahead = plain_adam_strip, plain_adam_strip_ahead
+    adam_strips, adam_strips_ahead = plain_adam, plain_adam_ahead

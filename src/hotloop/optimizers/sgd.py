@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.single import begin_outputs, single_step, single_step_ahead
-from hotloop.engine.strip import FEWEST_UNITS, strip_end, strip_of
+from hotloop.engine.strip import FEWEST_UNITS, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.errors import InvalidValueError
 from hotloop.optimizers.base import Optimizer
@@ -75,10 +75,10 @@ class SGD(Optimizer):
         return sgd_step
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """A step in place, and the next sample's outputs with it; with momentum only for longer rows."""
-        if self.momentum:
-            return (single_momentum, single_momentum_ahead) if n_out >= FEWEST_UNITS else (None, None)
-        return single_step, single_step_ahead
+        """A step in place; of longer rows also with momentum, and with the next sample's outputs."""
+        if n_out < FEWEST_UNITS:
+            return (None if self.momentum else single_step), None
+        return (single_momentum, single_momentum_ahead) if self.momentum else (single_step, single_step_ahead)
 
     def hyper(self) -> tuple[float, ...]:
         """(ρ, whether Nesterov's)."""
@@ -121,7 +121,7 @@ def sgd_step(code, hyper, scalars, state, theta, grad, lo, hi):
 
 @kernel
 def momentum_numbers(theta, hyper, scalars):
-    """What a strip with momentum calls `numbers`: η, ρ, and whether it looks ahead, in the precision of θ."""
+    """What strips with momentum call `numbers`: η, ρ, and whether it looks ahead, in the precision of θ."""
     number = theta.dtype.type
     return number(scalars[0]), number(hyper[0]), number(hyper[1])
 
@@ -131,11 +131,8 @@ def single_momentum(net, k, hyper, scalars, state, theta, source, offset, lo, hi
     """`momentum_step` for one sample, on rows lo:hi of dense row k's kernel, without a gradient in memory."""
     row, n_out, passing = net.table[k], net.table[k, N_OUT], (theta, state[0])
     x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] :][:n_out]
-    at, numbers, j = row[WEIGHT] + lo * n_out, momentum_numbers(theta, hyper, scalars), 0
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        momentum_strip(passing, at + j, n_out, None, x, delta[j:end], delta[j:end], x, numbers)
-        j = end
+    at, numbers = row[WEIGHT] + lo * n_out, momentum_numbers(theta, hyper, scalars)
+    momentum_strips(passing, at, n_out, None, x, delta, delta, x, numbers)
 
 
 @kernel_exact
@@ -146,16 +143,13 @@ def single_momentum_ahead(net, hyper, scalars, state, theta, source, offset, sam
     begin_outputs(net, 0, theta)
     z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
-    at, numbers, j = row[WEIGHT], momentum_numbers(theta, hyper, scalars), 0
-    while j < n_out:
-        end = strip_end(x, j, n_out)
-        momentum_strip_ahead(passing, at + j, n_out, None, x, delta[j:end], z[j:end], y, numbers)
-        j = end
+    numbers = momentum_numbers(theta, hyper, scalars)
+    momentum_strips_ahead(passing, row[WEIGHT], n_out, None, x, delta, z, y, numbers)
 
 
 @kernel_exact
-def plain_momentum_strip(passing, at, step, places, x, delta, z, y, numbers):
-    """`momentum_step` on W, whose gradient is x δᵀ: what `strip_of` makes of `momentum_vector`."""
+def plain_momentum(passing, at, step, places, x, delta, z, y, numbers):
+    """`momentum_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `momentum_vector`."""
     eta, rho, nesterov = numbers
     for i in range(len(x)):
         w, v = passing[0][at + i * step :], passing[1][at + i * step :]
@@ -164,9 +158,9 @@ def plain_momentum_strip(passing, at, step, places, x, delta, z, y, numbers):
 
 
 @kernel_in_order
-def plain_momentum_strip_ahead(passing, at, step, places, x, delta, z, y, numbers):
-    """`plain_momentum_strip`, and z += Σ yᵢ Wᵢ with the new W."""
-    plain_momentum_strip(passing, at, step, places, x, delta, z, y, numbers)
+def plain_momentum_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    """`plain_momentum`, and z += Σ yᵢ Wᵢ with the new W."""
+    plain_momentum(passing, at, step, places, x, delta, z, y, numbers)
     for i in range(len(y)):
         w = passing[0][at + i * step :]
         for j in range(len(z)):
@@ -174,7 +168,7 @@ def plain_momentum_strip_ahead(passing, at, step, places, x, delta, z, y, number
 
 
 def momentum_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[Any]) -> list[Any]:
-    """`momentum_number` for a vector of a row whose gradient is x δ, as `strip_of` wants it."""
+    """`momentum_number` for a vector of a row whose gradient is x δ, as `strips_of` wants it."""
     builder, (w, v), (eta, rho, nesterov) = vectors.builder, row, numbers
     g = builder.fmul(x, delta)
     v = builder.fadd(builder.fmul(rho, v), g)
@@ -184,7 +178,7 @@ def momentum_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: l
 
 
 if INTRINSICS:
-    momentum_strip = strip_of(momentum_vector, ahead=False)
-    momentum_strip_ahead = strip_of(momentum_vector, ahead=True)
+    momentum_strips = strips_of(momentum_vector, ahead=False)
+    momentum_strips_ahead = strips_of(momentum_vector, ahead=True)
 else:
-    momentum_strip, momentum_strip_ahead = plain_momentum_strip, plain_momentum_strip_ahead
+    momentum_strips, momentum_strips_ahead = plain_momentum, plain_momentum_ahead
