@@ -198,7 +198,7 @@ def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
 @pytest.mark.parametrize("b_t", [False, True])
 @pytest.mark.parametrize("a_t", [False, True])
 @pytest.mark.parametrize("inner", [1, 2, 37, MOST_TERMS + 5])
-@pytest.mark.parametrize(("rows", "cols"), [(1, 40), (9, 3), (50, 2), (9, 75), (35, 33), (5, WIDE)])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 40), (9, 3), (50, 2), (9, 75), (35, 33), (16, 96), (5, WIDE)])
 def test_what_becomes_of_the_sums(rows, cols, inner, a_t, b_t, dtype):
     """Bit for bit what NumPy makes of plain sums; NaN is neither above 0 nor below."""
     if not COMPILED and inner > 37:
