@@ -255,6 +255,8 @@ def rows_of_chunk(row, rows, grain):
     without a fourth for the last 16.
     """
     n_out = row[N_OUT]
+    if rows <= min(CHUNK_ROWS, UNIT_ROWS):  # one, without a division, which small steps would feel
+        return max(rows, 1)
     if row[ON_UNIT]:
         return max(UNIT_CHUNK // n_out, UNIT_ROWS) // grain * grain
     most = max(CHUNK // n_out, CHUNK_ROWS) * 9 // 8
