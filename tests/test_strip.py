@@ -149,7 +149,8 @@ def test_what_it_computes(kind, dtype):
             to = to + y[rows].astype(np.float64) @ w
         KINDS[kind][0](*given)
         for one, other in zip(found, [*before, to], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-6)
+            near = 1e-5 if dtype == np.float32 else 1e-13
+            np.testing.assert_allclose(one, other, rtol=near, atol=near)
 
 
 @pytest.mark.parametrize("n_cols", [3, 16, 100, 200])

@@ -65,7 +65,6 @@ __all__ = [
     "add_penalties",
     "descend",
     "keep_limits",
-    "kernel_end",
     "penalty_sum",
     "share_of_rows",
 ]

@@ -133,8 +133,10 @@ def moved(w, x, delta, eta):
 
 @kernel
 def move_short_rows(w, delta, x, eta, places):
-    """W ← W − η x δᵀ, for the places i. Of the rows of a matrix, given an unsigned number, numba does not ask
-    where they begin and end."""
+    """W ← W − η x δᵀ, for the places i.
+
+    Of the rows of a matrix, given an unsigned number, numba does not ask where they begin and end.
+    """
     for place in places:
         i = np.uint64(place)
         move_row(w[i], delta, x[i], eta)

@@ -21,7 +21,7 @@ __all__ = ["FEWEST_UNITS", "MOST", "lanes_of", "strips_of"]
 MOST = 8 if "+avx512f" in processor()[1] else 4
 """Vectors of a strip: as many for z as for δ, so half of the registers that AVX-512 has, and AVX."""
 FEWEST_UNITS = 24
-"""Of a layer whose rows all change: shorter ones would wait for each other, see `strips_of`."""
+"""Of a layer whose rows all change: shorter ones would wait for each other, see `_over_columns`."""
 
 
 @kernel

@@ -271,7 +271,10 @@ def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples
 
 @kernel
 def plain_adam(passing, at, step, places, x, delta, z, y, numbers):
-    """`adam_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `adam_vector`."""
+    """`adam_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `adam_vector`.
+
+    It is also the form of `wide_columns`.
+    """
     adam_rows(passing[0][at:], passing[1][at:], passing[2][at:], np.uint64(step), x, delta, numbers)
 
 
