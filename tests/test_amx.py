@@ -314,9 +314,11 @@ def test_training_has_the_bits_of_one_thread(widths, options, shuffle):
 
 
 @trains_on_unit
+@pytest.mark.parametrize("few_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("share", [1.0, 0.02])
-def test_data_may_be_stored_in_any_way(share):
+def test_data_may_be_stored_in_any_way(share, few_bytes, monkeypatch):
     """Whether zeros are skipped is asked of the numbers, not of what holds them."""
+    monkeypatch.setattr("hotloop.data.staging.FEW_BYTES", few_bytes)
     X, y = data(300, 200, 3)
     X = X * (np.random.default_rng(3).random(X.shape) < share).astype(np.float32)
     found = []

@@ -1,5 +1,7 @@
 """Rows that the loop fetches by itself: the rows asked for, and the weights of staged ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -143,15 +145,40 @@ def test_sparse_rows_become_dense_on_what_was_there_before(wanted, index):
     np.testing.assert_array_equal(out, np.array(expected)[rows])
 
 
-def test_rows_that_the_loop_converts():
+def test_rows_that_the_loop_converts(monkeypatch):
+    monkeypatch.setattr(staging, "FEW_BYTES", 4 * 4 * staging.WIDE - 1)
+    dtype = np.dtype("float32")
     X = np.arange(4.0 * staging.WIDE).reshape(4, -1)
     for given in (X, X.astype(np.uint8), read_only(X)):
-        samples = samples_of(given).to_convert()
+        samples = samples_of(given).for_loop(dtype)
         assert np.shares_memory(samples.other, given)
         assert samples.other.dtype == given.dtype
     kinds = X.astype("float32"), X.astype("float16"), X.astype(">f8"), X.astype(int)
     for given in (*kinds, X[:, 1:].copy(), np.asfortranarray(X), np.tile(X, 2)[:, ::2]):
-        assert samples_of(given).to_convert().other is None
+        assert samples_of(given).for_loop(dtype).other is None
+
+
+@pytest.mark.parametrize("given", ["float64", "uint8", "float16", ">f4", "int64", "bool"])
+@pytest.mark.parametrize("width", [staging.WIDE - 1, staging.WIDE])
+@pytest.mark.parametrize("layout", [np.asarray, np.asfortranarray, read_only], ids=lambda f: f.__name__)
+def test_few_features_are_converted_before_training(layout, width, given):
+    X = layout(np.arange(4.0 * width).reshape(4, -1).astype(given))
+    plain = X.astype("float32") * np.float32(0.5 if given == "uint8" else 1)
+    samples = dataclasses.replace(samples_of(X), scale=0.5).for_loop(plain.dtype)
+    assert samples.features.dtype == plain.dtype
+    np.testing.assert_array_equal(samples.features, plain)
+    assert samples.other is None
+    assert (samples.flat is not None) == (width >= staging.WIDE)
+    block = samples.empty_block(3, plain.dtype)
+    part = samples.fill(block, np.array([3, 0]))
+    rows = part.x.reshape(-1, width)[part.rows if len(part.rows) else slice(None)]
+    np.testing.assert_array_equal(rows, plain[[3, 0]])
+
+
+def test_what_float32_cannot_hold_becomes_0_however_numpy_is_set():
+    X = np.full((3, 2), 1e-60)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(samples_of(X).for_loop(np.dtype("float32")).features, 0)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
@@ -167,6 +194,7 @@ def test_rows_in_place_train_the_weights_of_staged_ones(given, shuffle, batch_si
 
     def trained(least):
         monkeypatch.setattr(staging, "WIDE", least)
+        monkeypatch.setattr(staging, "FEW_BYTES", 0)
         layers = [hl.Dense(9, "relu"), hl.Dense(3)]
         model = hl.Sequential(layers, input_dim=6, dtype="float64", uint8_scale=0.5)
         trainer = hl.Trainer(model, **options)
@@ -195,6 +223,7 @@ def test_whatever_surrounds_the_step(recipe, monkeypatch):
 
     def trained(least):
         monkeypatch.setattr(staging, "WIDE", least)
+        monkeypatch.setattr(staging, "FEW_BYTES", 0)
         trainer = hl.Trainer(net(20, 9, 3, dtype="float32"), **{"loss": "mse", "batch_size": 16} | recipe)
         return trainer.fit(X, y, epochs=2)["loss"], trainer.model.theta
 

@@ -313,6 +313,7 @@ def test_one_compilation_serves_every_network(dtype):
         hl.Trainer(model, loss="mse").fit(X, X[:, :3], epochs=1)
 
     limited(hl.L0(2))
+    limited(hl.L1(0.1, proximal=True))
     use([hl.Dense(3)], X, y, optimizer=hl.SGD(0.1), batch_size=1, **classes)
     for kind in ("float32", "float64", "uint8"):  # and what converts rows, once for each kind of number
         use([hl.Dense(3)], np.abs(X).astype(kind), y, **classes)

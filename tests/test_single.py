@@ -6,8 +6,9 @@ import pytest
 import hotloop as hl
 from hotloop._jit import COMPILED
 from hotloop.engine.address import NOWHERE
+from hotloop.engine.lone import Lone
 from hotloop.engine.single import either_nonzero, nonzeros, single_forward, single_step
-from hotloop.engine.table import DELTA, SINGLE_AHEAD, SINGLE_FORWARD, SINGLE_STEP, VALUE
+from hotloop.engine.table import DELTA, PLACES, SINGLE_AHEAD, SINGLE_FORWARD, SINGLE_STEP, VALUE
 
 pytestmark = pytest.mark.kernels
 compiled_only = pytest.mark.skipif(not COMPILED, reason="too many trainings for plain loops")
@@ -163,6 +164,7 @@ def test_the_next_sample_ahead_with_each_recipe(optimizer, recipe, n_threads, mo
 @compiled_only
 @pytest.mark.parametrize("given", ["uint8", "float64", "csr"])
 def test_the_next_sample_ahead_of_data_to_convert(given, monkeypatch):
+    monkeypatch.setattr("hotloop.data.staging.FEW_BYTES", 0)
     X, y = sparse_rows(width=100)
     X = np.abs(X * 9).astype(np.uint8 if given == "uint8" else np.float64)
     if given == "csr":
@@ -196,13 +198,14 @@ def test_what_is_zero_is_not_looked_at():
     W = np.arange(28.0).reshape(7, 4)
     W[x == 0] = np.inf
     net, theta, x = net_of(W, x)
-    single_forward(net, 0, theta, x, 0, 0, 3)
-    single_forward(net, 0, theta, x, 0, 3, 7)  # as another thread goes on
+    one = Lone(net.table[0], net.work, net.partial[PLACES], net.zeros)
+    single_forward(one, theta, x, 0, 0, 3)
+    single_forward(one, theta, x, 0, 3, 7)  # as another thread goes on
     value, delta = net.table[0, VALUE], net.table[0, DELTA]
     np.testing.assert_array_equal(net.work[value : value + 4], x[x != 0] @ W[x != 0])
     net.work[delta : delta + 4] = [1.0, 2.0, 0.0, np.nan]
     scalars, state = np.array([0.5]), np.empty((0, theta.size))
-    single_step(net, 0, np.empty(0), scalars, state, theta, x, 0, 1, 6)  # the rows of one of several threads
+    single_step(one, np.empty(0), scalars, state, theta, x, 0, 1, 6)  # the rows of one of several threads
     expected = W.copy()
     for i in (1, 3, 4, 5):
         expected[i] -= 0.5 * x[i] * net.work[delta : delta + 4]

@@ -31,6 +31,7 @@ from helpers import (
     row_losses,
     values,
 )
+from hotloop.data import staging
 from hotloop.data.staging import WIDE
 from hotloop.engine.fetch import STRIP
 from hotloop.errors import DivergenceError
@@ -372,7 +373,10 @@ def test_threads_change_nothing(n_threads, optimizer):
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
 @pytest.mark.parametrize("width", [4, WIDE, 3 * STRIP + 1])
-def test_layouts_change_nothing(layout, shuffle, width, tmp_path):
+@pytest.mark.parametrize("few", [True, False], ids=["few", "many"])
+def test_layouts_change_nothing(few, layout, shuffle, width, tmp_path, monkeypatch):
+    if not few:
+        monkeypatch.setattr(staging, "FEW_BYTES", 0)
     X = np.random.default_rng(0).integers(0, 5, (203, width)).astype(np.float32)
     y = DATA["softmax_cross_entropy"][1]
     plain, other = (trainer_of(model=net(width, 8, 3, dtype="float32")) for _ in range(2))

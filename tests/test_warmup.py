@@ -35,12 +35,14 @@ for optimizer, loss, targets in ((hl.AdamW(), "softmax_cross_entropy", y), (hl.S
     trainer.evaluate(X, targets)
     model.predict(X), model.predict(X[:1].astype(np.float32)), model.predict(X.tolist(), n_threads=2)
     model.predictor()(np.zeros((1, 4), np.float32))
-images = rng.integers(0, 256, (50, 70), np.uint8)
-for given in (images, images / 255, (images / 255).astype(np.float32)):
-    wide = hl.Sequential([hl.Dense(40, "relu"), hl.Dense(3)], input_dim=70)
-    trainer = hl.Trainer(wide, loss="softmax_cross_entropy", batch_size=32, n_threads=2)
-    trainer.fit(given, y[:50], epochs=1)
-    wide.predict(given)
+def train(rows, width):  # few rows are converted at once, of many the loop or a kernel takes some at a time
+    images, y = rng.integers(0, 256, (rows, width), np.uint8), rng.integers(0, 3, rows)
+    for given in (images, images / 255, (images / 255).astype(np.float32)):
+        wide = hl.Sequential([hl.Dense(40, "relu"), hl.Dense(3)], input_dim=width)
+        trainer = hl.Trainer(wide, loss="softmax_cross_entropy", batch_size=32, n_threads=2, clip_norm=1.0)
+        trainer.fit(given, y, epochs=1)
+        wide.predict(given)
+train(50, 70), train(5_000, 70), train(70_000, 4)
 print(json.dumps({
     "compiled": TALLY.compiled, "loaded": TALLY.loaded, "folder": str(cache_folder()),
     "scipy": "scipy.linalg" in sys.modules,

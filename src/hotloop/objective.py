@@ -12,11 +12,11 @@ from hotloop.curvature import matrix, products
 from hotloop.custom import with_own_loss
 from hotloop.data.staging import BLOCK_BYTES, check_samples
 from hotloop.engine.curvature import add_penalty_products, gauss_newton_block, hvp_block
-from hotloop.engine.descent import add_penalties
 from hotloop.engine.jacobian import sample_gradients_block
 from hotloop.engine.loop import Block, evaluate_block, gradient_block
 from hotloop.engine.memory import aligned_zeros
 from hotloop.engine.operations import link
+from hotloop.engine.penalise import add_penalties
 from hotloop.engine.table import BATCH_NORM, MOMENTUM, OP, PREDICTION, Mode, mask_seed
 from hotloop.engine.team import Team, check_threads
 from hotloop.errors import InvalidTypeError, InvalidValueError

@@ -3,7 +3,7 @@
 A penalty adds a term to the loss, for each kernel W by itself; a limit is kept by changing W after
 the step. Biases and the parameters of batch normalisation are left alone. To add one: a code
 (append-only), a frozen dataclass, a kernel, a row in `PENALTIES`, and its branch in
-`engine.descent`.
+`engine.penalise`.
 """
 
 from abc import ABC, abstractmethod

@@ -14,9 +14,11 @@ from hotloop.averages import Average
 from hotloop.custom import with_own_loss
 from hotloop.engine.address import NOWHERE, address_of
 from hotloop.engine.amx import amx_address
+from hotloop.engine.clip import link_clip
 from hotloop.engine.cuts import fullness
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
+from hotloop.engine.penalise import link_penalties
 from hotloop.engine.relay import link_relay
 from hotloop.engine.single import link_single
 from hotloop.engine.table import PRODUCT, Mode, Net, mask_seed
@@ -127,6 +129,11 @@ class Stepper:
         return not (self._nuclear or isinstance(self._recipe.loss, Custom))
 
     @property
+    def _needs_norm(self) -> bool:
+        """Whether the norm of the whole gradient is needed before a step."""
+        return self.reports_norm or self._recipe.clip_norm is not None
+
+    @property
     def kept_bytes(self) -> int:
         """What is copied before each block."""
         return sum(array.nbytes for array in self._kept)
@@ -178,6 +185,9 @@ class Stepper:
         """
         self._address = address_of_step(self._recipe.optimizer.kernel(), self._model.dtype)
         link_relay(net, block)
+        link_penalties(net)
+        if self._needs_norm or self._recipe.clip_value is not None:
+            link_clip(net)
         self._criterion = criterion_of(self._recipe.loss, self._model.dtype)
         self._run(net, self._part(block, 0, 0), self._plans.of_no_steps(), 1, Team(1))
 
@@ -310,7 +320,7 @@ class Stepper:
             state=self._state,
             clip_norm=recipe.clip_norm or 0.0,
             clip_value=recipe.clip_value or 0.0,
-            needs_norm=int(self.reports_norm or recipe.clip_norm is not None),
+            needs_norm=int(self._needs_norm),
             average=self._average,
             average_rates=plan.average_rates,
         )

@@ -315,7 +315,7 @@ class Trainer:
 
         with Team(self.n_threads) as team:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
-                samples = samples.to_convert()
+                samples = samples.for_loop(self.model.dtype)
             gathers = samples.other is not None or (shuffle and samples.flat is not None)
             filled = functools.partial(samples.filled, SAMPLE)
             net = self.stepper.bind(batch_size, team.n_threads, gathers, filled)

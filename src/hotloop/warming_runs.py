@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop.activations import ACTIVATIONS
 from hotloop.analysis.jacobians import jacobian, jvp, vjp
+from hotloop.data.staging import FEW_BYTES
 from hotloop.engine.gather import CONVERT_FROM
 from hotloop.engine.sparse import FEWEST_INPUTS, FEWEST_OUTPUTS
 from hotloop.engine.unit import has_amx
@@ -28,7 +29,7 @@ from hotloop.layers import LAYERS, Dense, Layer
 from hotloop.losses import LOSSES, Custom, Loss
 from hotloop.objective import Objective
 from hotloop.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
-from hotloop.penalties import L2, PENALTIES
+from hotloop.penalties import L1, L2, PENALTIES
 from hotloop.sequential import Sequential
 from hotloop.trainer import Trainer
 
@@ -64,6 +65,8 @@ def usual_runs(dtype: str) -> Iterator[Run]:
         yield f"{dtype} {kind.__name__}", partial(use, layers, dtype, optimizer=kind())
     for kind in (Adam, SGD):
         yield f"{dtype} {kind.__name__}, one row at a time", partial(use_single, layers, dtype, kind())
+    penalty = L1(0.1, proximal=True)
+    yield f"{dtype} penalty and limit", partial(use, layers, dtype, penalty=penalty, clip_norm=1.0)
     for given in CONVERT_FROM:
         yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
     if dtype == "float32" and has_amx():
@@ -108,11 +111,16 @@ def use(layers: Sequence[Layer], dtype: str, loss: Loss | str = "mse", **options
 
 
 def use_data(layers: Sequence[Layer], dtype: str, given: np.dtype[Any]) -> None:
-    """Data of another dtype: predict from few features; train on many, in a first layer of its own form."""
-    Sequential(layers, input_dim=X.shape[1], dtype=dtype).predict(X.astype(given))
-    many = np.tile(X, FEWEST_INPUTS // X.shape[1]).astype(given)
-    wide = Sequential([Dense(FEWEST_OUTPUTS), *layers], input_dim=many.shape[1], dtype=dtype)
-    Trainer(wide, loss="mse", batch_size=len(X) // 2, n_threads=2).fit(many, SHARES, epochs=1)
+    """More rows than are converted at once, of few features, and of many, for a layer with its own form."""
+    numbers = FEW_BYTES // np.dtype(dtype).itemsize
+
+    def train(layers: Sequence[Layer], width: int) -> None:
+        rows = np.resize(X, (numbers // width + 1, width)).astype(given)
+        trainer = Trainer(Sequential(layers, input_dim=width, dtype=dtype), loss="mse", n_threads=2)
+        trainer.fit(rows, np.resize(SHARES, (len(rows), 2)), epochs=1)
+
+    train(layers, X.shape[1])
+    train([Dense(FEWEST_OUTPUTS), *layers], FEWEST_INPUTS)
 
 
 def use_single(layers: Sequence[Layer], dtype: str, optimizer: Optimizer) -> None:

@@ -14,6 +14,7 @@ a function that `numba.njit` compiled, which hands over all arguments.
 """
 
 import contextlib
+import functools
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,6 +32,22 @@ __all__ = ["apart", "dispatcher", "promise_distinct"]
 WIDEST = '"prefer-vector-width"="512"'
 """Of loops: LLVM keeps to half of AVX-512 on Intel's processors, whose clock the other half once slowed. The
 tiles of products use all of it in any case."""
+
+NOT_NEEDED = {
+    "WithLifting",
+    "InlineClosureLikes",
+    "RewriteDynamicRaises",
+    "MakeFunctionToJitFunction",
+    "InlineInlinables",
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "InlineOverloads",
+    "NopythonRewrites",
+    "DumpParforDiagnostics",
+}
+"""Numba's passes for what no kernel has: `with`, closures, comprehensions, errors with a computed text, loops
+over tuples, expressions of whole arrays. They look for it all the same, a twentieth of a compilation."""
 
 
 def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
@@ -68,7 +85,7 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
         self._cache = cache_of(function)
         self._part_cache = cache_of(function, _PartFiles)
         compilers = [
-            kind(function, self.targetdescr, options, self.locals, compiler.Compiler)
+            kind(function, self.targetdescr, options, self.locals, _Pipeline)
             for kind in (_EntryCompiler, _PartCompiler)
         ]
         self._compiler, self.part_compiler = compilers
@@ -100,6 +117,7 @@ class _Kernel(registry.CPUDispatcher):  # type: ignore[misc]
         if part is None:
             part = self.part_compiler.compile(args, None)
             self._part_cache.save_overload(args, part)
+            part = _what_callers_need(part.library, part.fndesc, part.signature)
         key = object()
         self.targetctx.insert_user_function(key, part.fndesc, [part.library])
         self.parts[args] = key, part
@@ -117,6 +135,25 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
+@functools.cache
+def _has_avx512() -> bool:
+    """Whether there are vectors of 512 bits."""
+    return "+avx512f" in processor()[1]
+
+
+class _Pipeline(compiler.Compiler):  # type: ignore[misc]
+    """Numba's passes, without those that are not needed."""
+
+    def define_pipelines(self) -> list[Any]:
+        """What is done to a function, in order."""
+        pipelines: list[Any] = super().define_pipelines()
+        for pipeline in pipelines:
+            with contextlib.suppress(AttributeError, TypeError):  # numba has changed within: all of them
+                pipeline.passes = [step for step in pipeline.passes if step[0].__name__ not in NOT_NEEDED]
+                pipeline.finalize()
+        return pipelines
+
+
 class _Library(JITCodeLibrary):  # type: ignore[misc]
     """Compiled code whose loops use the widest vectors."""
 
@@ -126,11 +163,26 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
         """Take in a module, as llvmlite writes it."""
         for function in ir_module.functions:
             if not function.is_declaration:
-                if "+avx512f" in processor()[1]:
+                if _has_avx512():
                     set.add(function.attributes, WIDEST)  # its own `add` knows few attributes
                 if self.apart:
                     function.attributes.add("noinline")
         super().add_ir_module(ir_module)
+
+    def _optimize_functions(self, module: Any) -> None:
+        """Simplify each function of a module, once: numba then prunes references, and starts anew for each.
+
+        (A few passes in place of LLVM's list save a third of a second of ten, and small steps then take up to
+        a third longer.)
+        """
+        try:
+            module.data_layout = self._codegen._data_layout
+            builder = self._codegen._pass_builder()
+            passes = builder.getFunctionPassManager()
+            for function in module.functions:
+                passes.run(function, builder)
+        except (AttributeError, TypeError):  # numba is older, or has changed within
+            super()._optimize_functions(module)
 
     def _optimize_final_module(self, *arguments: Any) -> None:
         """Optimise it, with all its parts, which are its own; once, where numba goes over it twice.
@@ -234,9 +286,14 @@ class _PartFiles(EntryFiles):
         return result.library.name, result.library._final_module.as_bitcode(), result.fndesc, result.signature
 
     def rebuild(self, target_context: Any, payload: Any) -> Any:
-        """The part again; of a compile result, what a caller asks for."""
+        """The part again."""
         name, bitcode, fndesc, signature = payload
         part = _Part(target_context.codegen(), name)
         part._final_module = llvm.parse_bitcode(bitcode)
         part._finalized = True
-        return compiler.compile_result(library=part, fndesc=fndesc, signature=signature)
+        return _what_callers_need(part, fndesc, signature)
+
+
+def _what_callers_need(part: _Part, fndesc: Any, signature: Any) -> Any:
+    """Of a compiled part; all else, its typed code above all, would be kept as long as the process lives."""
+    return compiler.compile_result(library=part, fndesc=fndesc, signature=signature)

@@ -33,6 +33,10 @@ BLOCK_BYTES = 1 << 22
 WIDE = 16
 """Features from which on rows are read where they lie: of short ones many are taken at once in less time."""
 
+FEW_BYTES = 1 << 20
+"""Features, targets or weights that take no more as the loop reads them are converted once, before the first
+epoch, by NumPy: no kernel has to be compiled for it."""
+
 MANY_BYTES, MANY_ROWS = 1 << 20, 2048
 """Of short rows, beyond the second cache, so many are taken by `take_rows`. It saves some nanoseconds a row,
 and a call takes some microseconds more than one of NumPy."""
@@ -110,18 +114,22 @@ class Samples:
             found[k] = row[0] != 0
         return found
 
-    def to_convert(self) -> "Samples":
-        """These, with blocks of which the loop converts each minibatch when its turn comes, if it can."""
-        features, other = self.features, None
-        if (
-            isinstance(features, np.ndarray)
-            and self.flat is None
-            and features.dtype in CONVERT_FROM
-            and features.shape[1] >= WIDE
-            and _is_plain(features)
-        ):
-            other = _Writable(features).as_array().reshape(-1)
-        return replace(self, other=other)
+    def for_loop(self, dtype: np.dtype[Any]) -> "Samples":
+        """These, as the loop for θ in `dtype` wants them: converted if they are few.
+
+        Of more rows the loop converts each minibatch when its turn comes, if it can.
+        """
+        features = self.features
+        if not isinstance(features, np.ndarray) or self.flat is not None:
+            return self
+        plain, wide = _is_plain(features), features.shape[1] >= WIDE
+        if (features.dtype != dtype or not plain) and _are_few(features, dtype):
+            converted = np.empty(features.shape, dtype)
+            stage_rows(features, slice(0, len(features)), converted, self.scale)
+            return replace(self, features=converted, flat=converted.reshape(-1) if wide else None)
+        if plain and wide and features.dtype in CONVERT_FROM:
+            return replace(self, other=_Writable(features).as_array().reshape(-1))
+        return self
 
     def row_bytes(self, dtype: np.dtype[Any]) -> int:
         """What a row of a block takes."""
@@ -185,8 +193,7 @@ def check_samples(
     if of_class is not None:
         product = of_class if weights is None else of_class * weights
         weights = check_weights(product, "class_weight, times the sample weights", n, dtype)
-    if targets.dtype.kind in "biu":
-        targets = targets.astype(dtype)  # now, and not in each epoch
+    targets, weights = _ready(targets, dtype), None if weights is None else _ready(weights, dtype)
     there = in_place(features, dtype) if n_in >= WIDE else None
     flat = None if there is None else there.reshape(-1)
     return Samples(features, targets, weights, scale, np.asarray(y), flat)
@@ -226,6 +233,19 @@ def _is_plain(array: NDArray[Any]) -> bool:
     """Whether it lies in memory as kernels read it."""
     flags = array.flags
     return array.dtype.isnative and flags.c_contiguous and flags.aligned
+
+
+def _are_few(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether they are converted once, before the first epoch."""
+    return array.size * dtype.itemsize <= FEW_BYTES
+
+
+def _ready(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Targets or weights in the dtype of θ, now and not in each epoch: classes, and what is few."""
+    if column.dtype.kind not in "biu" and not _are_few(column, dtype):
+        return column
+    with np.errstate(under="ignore"):
+        return column.astype(dtype, copy=False)
 
 
 def _are_many(rows: NDArray[np.int64]) -> bool:
@@ -271,20 +291,23 @@ def stage_rows(
             out *= out.dtype.type(factor)
         return
     plain, converted = _is_plain(source), source.dtype != out.dtype
-    if plain and converted and source.dtype in CONVERT_FROM and COMPILED:
-        convert_rows(_Writable(source).as_array(), _numbers(rows), factor, out)
-    elif plain and not converted and not isinstance(rows, slice) and factor == 1.0:
+    apart = None if isinstance(rows, slice) else rows  # of rows that lie together NumPy makes no copy
+    if apart is not None and plain and converted and source.dtype in CONVERT_FROM and COMPILED:
+        convert_rows(_Writable(source).as_array(), apart, factor, out)
+    elif apart is not None and plain and not converted and factor == 1.0:
         # The rows are a permutation of ours, all in range: `take_rows` relies on it. Other layouts np.take
         # would copy whole.
-        if _are_many(rows) and _is_short(source) and _is_plain(out):
+        if _are_many(apart) and _is_short(source) and _is_plain(out):
             words = source[:1].nbytes // WORD
-            take_rows(_words(_Writable(source).as_array()), rows, words, _words(out))
+            take_rows(_words(_Writable(source).as_array()), apart, words, _words(out))
         else:
-            np.take(source, rows, axis=0, out=out, mode="clip")  # "clip" spares NumPy a second buffer
-    elif factor != 1.0:
-        np.multiply(source[rows], out.dtype.type(factor), out=out, casting="unsafe")
+            np.take(source, apart, axis=0, out=out, mode="clip")  # "clip" spares NumPy a second buffer
     else:
-        out[...] = source[rows]
+        with np.errstate(under="ignore"):  # what is too small for float32 is 0
+            if factor != 1.0:
+                np.multiply(source[rows], out.dtype.type(factor), out=out, casting="unsafe")
+            else:
+                out[...] = source[rows]
 
 
 def column_statistics(

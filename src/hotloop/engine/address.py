@@ -11,7 +11,7 @@ from typing import Any
 
 from hotloop._jit import COMPILED, intrinsic, signature, typeof, types
 
-__all__ = ["NOWHERE", "address_of", "asked", "call"]
+__all__ = ["NOWHERE", "address_of", "amount", "asked", "call"]
 
 NOWHERE = 0
 """The address of a kernel that is not used."""
@@ -64,10 +64,12 @@ if COMPILED:
     """``call(address, arguments)``: run the kernel at `address`, which returns nothing."""
     asked = _caller_of(types.boolean)
     """``asked(address, arguments)``: what the kernel at `address` answers, yes or no."""
+    amount = _caller_of(types.float64)
+    """``amount(address, arguments)``: the number that the kernel at `address` returns."""
 else:
 
     def call(address: int, arguments: tuple[Any, ...]) -> Any:
         """Call the kernel at `address`."""
         return _PLAIN[address](*arguments)
 
-    asked = call
+    asked = amount = call

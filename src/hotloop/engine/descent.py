@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from hotloop._jit import kernel, kernel_inline
 from hotloop.activations import prelu_gradient
-from hotloop.engine.address import call
+from hotloop.engine.address import amount, call
 from hotloop.engine.columns import add_rows
+from hotloop.engine.lone import Lone
 from hotloop.engine.matmul import Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BATCH_NORM,
     BIAS,
+    CLIP,
     COLUMN,
     COLUMN_GRAIN,
     DELTA,
@@ -25,49 +27,33 @@ from hotloop.engine.table import (
     DENSE,
     GROUP,
     L1_STRENGTH,
-    L2_STRENGTH,
-    LIMIT,
     N_IN,
     N_OUT,
     NONE,
+    NORM,
     ON_UNIT,
     OP,
-    PARTIAL,
+    PENALISE,
     PENALTY,
     PENALTY_SUMS,
+    PLACES,
     PRELU,
     PRODUCT_SUM,
     ROWS,
+    SHRINK,
     SINGLE,
     SINGLE_AHEAD,
     SINGLE_STEP,
     SQUARES,
+    SUM_SQUARES,
     VALUE,
     WEIGHT,
 )
 from hotloop.engine.team import barrier, share
 from hotloop.engine.tile import PLAIN, tile_shape
-from hotloop.penalties import (
-    GRADIENT,
-    L0_CODE,
-    MAX_NORM,
-    PROXIMAL,
-    keep_largest,
-    limit_norms,
-    penalty_gradient,
-    penalty_value,
-    soft_threshold,
-)
+from hotloop.penalties import PROXIMAL
 
-__all__ = [
-    "Inputs",
-    "add_gradient",
-    "add_penalties",
-    "descend",
-    "keep_limits",
-    "penalty_sum",
-    "share_of_rows",
-]
+__all__ = ["Inputs", "add_gradient", "descend", "share_of_rows"]
 
 CHUNK = 4096
 """About how many numbers of a gradient are computed, then used: with θ and Adam's state they fit the first
@@ -179,12 +165,12 @@ def descend(net, inputs, update, step, theta, grad, crew, panel):
     first, last = (COMPUTE, APPLY) if update.needs_norm or together else (BOTH, BOTH)
     for phase in range(first, last + 1):
         if phase == APPLY and together:
-            apply(update, 0, step, theta, grad, 0, len(theta), factor, 0.0)
+            apply(net, update, 0, step, theta, grad, 0, len(theta), factor)
             break
         walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel)
         if phase == COMPUTE and update.needs_norm:
             barrier(crew.sync, crew.n_threads)
-            norm = gradient_norm(net, grad)
+            norm = amount(net.calls[NORM], (net.table, net.partial[SQUARES], grad))
             if update.clip_norm > 0.0 and norm > update.clip_norm:
                 factor = update.clip_norm / norm
             # Others still read the vectors of the gradient.
@@ -207,10 +193,10 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
                 vector_gradient(net, net.work, row, source, offset, n, lo, hi, grad, False)
             if phase != COMPUTE and row[BIAS] != NONE:
                 start, end = row[BIAS] + lo, row[BIAS] + hi
-                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
+                apply(net, update, group, step, theta, grad[start:end], start, end, factor)
             if phase != COMPUTE and row[OP] != DENSE:
                 start, end = where + lo, where + hi
-                apply(update, group, step, theta, grad[start:end], start, end, factor, 0.0)
+                apply(net, update, group, step, theta, grad[start:end], start, end, factor)
         if row[OP] == DENSE:
             # A penalty over the rows of a minibatch is larger where there are fewer.
             rows, shrink = net.options[k, ROWS], 0.0
@@ -220,12 +206,14 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
             lo, hi = share_of_rows(net, k, crew)
             if row[SINGLE] and phase == BOTH:
                 # Minibatches of one row: no gradient is written.
+                one = Lone(row, net.work, net.partial[PLACES], net.zeros)
                 hyper, scalars, state = update.hyper, update.scalars[group, step], update.state
                 if k == 0 and inputs.coming != NONE:
-                    ahead = (net, hyper, scalars, state, theta, source, offset, inputs.samples, inputs.coming)
+                    samples, coming = inputs.samples, inputs.coming
+                    ahead = (one, hyper, scalars, state, theta, source, offset, samples, coming)
                     call(net.calls[SINGLE_AHEAD], ahead)
                 else:
-                    alone = (net, k, hyper, scalars, state, theta, source, offset, lo, hi)
+                    alone = (one, hyper, scalars, state, theta, source, offset, lo, hi)
                     call(net.calls[SINGLE_STEP], alone)
                 lo = hi
             chunk = rows_of_chunk(row, hi - lo, grain)
@@ -236,13 +224,17 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
                 at = where + lo * n_out if phase == BOTH and not added else start
                 if phase != APPLY and not added:
                     kernel_gradient(net, net.work, k, source, offset, n, first, last, grad, at, False, panel)
-                if phase != APPLY and row[PENALTY] != NONE:
-                    add_penalty(net, k, strength, theta, grad, at, first, last)
+                if phase != APPLY and net.penalised and row[PENALTY] != NONE:
+                    sums = net.partial[PENALTY_SUMS]
+                    arguments = (row, net.options[k], sums, strength, theta, grad, at, first, last)
+                    call(net.calls[PENALISE], arguments)
                 if phase == COMPUTE and update.needs_norm:
-                    sum_squares(net, k, grad, first, last)
+                    call(net.calls[SUM_SQUARES], (row, net.partial[SQUARES], grad, first, last))
                 elif phase != COMPUTE:
                     part = grad[at : at + end - start]
-                    apply(update, group, step, theta, part, start, end, factor, shrink)
+                    apply(net, update, group, step, theta, part, start, end, factor)
+                    if shrink > 0.0:
+                        call(net.calls[SHRINK], (theta[start:end], shrink))
         source, offset = net.work, row[VALUE]
 
 
@@ -264,123 +256,9 @@ def rows_of_chunk(row, rows, grain):
 
 
 @kernel
-def apply(update, group, step, theta, grad, lo, hi, factor, shrink):
-    """Clip `grad`, that of θ[lo:hi], let the optimizer move these, and `shrink` them by soft threshold."""
-    if factor != 1.0:
-        scale(grad, factor)
-    if update.clip_value > 0.0:
-        clip(grad, update.clip_value)
+def apply(net, update, group, step, theta, grad, lo, hi, factor):
+    """Multiply `grad`, that of θ[lo:hi], by `factor`, clip it, and let the optimizer move these."""
+    if factor != 1.0 or update.clip_value > 0.0:
+        call(net.calls[CLIP], (grad, factor, update.clip_value))
     arguments = (update.code, update.hyper, update.scalars[group, step], update.state, theta, grad, lo, hi)
     call(update.address, arguments)
-    if shrink > 0.0:
-        soft_threshold(theta[lo:hi], shrink)
-
-
-@kernel
-def scale(part, factor):
-    """part *= factor."""
-    number = part.dtype.type(factor)
-    for i in range(len(part)):
-        part[i] *= number
-
-
-@kernel
-def clip(part, most):
-    """Limit each number to ± `most`; NaN stays NaN."""
-    high = part.dtype.type(most)
-    for i in range(len(part)):
-        x = high if part[i] > high else part[i]
-        part[i] = -high if x < -high else x
-
-
-@kernel
-def kernel_end(net, k):
-    """Where in θ the kernel of a dense row ends."""
-    return net.table[k, WEIGHT] + net.table[k, N_IN] * net.table[k, N_OUT]
-
-
-@kernel
-def add_penalty(net, k, strength, theta, grad, at, lo, hi):
-    """Add `strength` times the penalty's gradient to that of rows lo:hi of a kernel, grad[at:].
-
-    Its value is noted, row by row.
-    """
-    code = net.table[k, PENALTY]
-    if code not in (GRADIENT, PROXIMAL):
-        return
-    n_out, first = net.table[k, N_OUT], net.table[k, PARTIAL]
-    l1, l2 = strength * net.options[k, L1_STRENGTH], strength * net.options[k, L2_STRENGTH]
-    for i in range(lo, hi):
-        start = net.table[k, WEIGHT] + i * n_out
-        net.partial[PENALTY_SUMS, first + i] = penalty_value(theta[start : start + n_out], l1, l2)
-    start, end = net.table[k, WEIGHT] + lo * n_out, net.table[k, WEIGHT] + hi * n_out
-    penalty_gradient(theta[start:end], grad[at : at + end - start], 0.0 if code == PROXIMAL else l1, l2)
-
-
-@kernel
-def add_penalties(net, theta, grad):
-    """Add the gradient of all penalties to `grad`, the proximal ones by their subgradient; the value."""
-    for k in range(len(net.table)):
-        code, row = net.table[k, PENALTY], net.table[k]
-        if code in (GRADIENT, PROXIMAL):
-            add_penalty(net, k, 1.0, theta, grad, row[WEIGHT], np.int64(0), row[N_IN])
-            if code == PROXIMAL:
-                start, end = row[WEIGHT], kernel_end(net, k)
-                penalty_gradient(theta[start:end], grad[start:end], net.options[k, L1_STRENGTH], 0.0)
-    return penalty_sum(net)
-
-
-@kernel
-def penalty_sum(net):
-    """The value of all penalties: the sum over the rows of the kernels, in their order."""
-    total = 0.0
-    for i in range(net.partial.shape[1]):
-        total += net.partial[PENALTY_SUMS, i]
-    return total
-
-
-@kernel
-def sum_squares(net, k, grad, lo, hi):
-    """Note Σg² of rows lo:hi of a kernel's gradient, row by row."""
-    n_out, first = net.table[k, N_OUT], net.table[k, PARTIAL]
-    for i in range(lo, hi):
-        start = net.table[k, WEIGHT] + i * n_out
-        net.partial[SQUARES, first + i] = squares(grad[start : start + n_out])
-
-
-@kernel
-def squares(g):
-    """Σg², in float64."""
-    total = 0.0
-    for i in range(len(g)):
-        total += np.float64(g[i]) * np.float64(g[i])
-    return total
-
-
-@kernel
-def gradient_norm(net, grad):
-    """‖∂L/∂θ‖: every thread adds up the same numbers in the same order."""
-    total = 0.0
-    for i in range(net.partial.shape[1]):
-        total += net.partial[SQUARES, i]
-    for k in range(len(net.table)):
-        row = net.table[k]
-        if row[BIAS] != NONE:
-            total += squares(grad[row[BIAS] : row[BIAS] + row[N_OUT]])
-        if row[OP] != DENSE and row[WEIGHT] != NONE:
-            total += squares(grad[row[WEIGHT] : row[WEIGHT] + row[N_OUT]])
-    return np.sqrt(total)
-
-
-@kernel
-def keep_limits(net, theta, crew):
-    """After a step, when all of θ is updated: change the kernels that are beyond their limit."""
-    for k in range(len(net.table)):
-        row = net.table[k]
-        w = theta[row[WEIGHT] : kernel_end(net, k)]
-        if row[PENALTY] == L0_CODE and k % crew.n_threads == crew.tid:
-            keep_largest(w, int(net.options[k, LIMIT]))
-        elif row[PENALTY] == MAX_NORM:
-            lo, hi = share(row[N_OUT], COLUMN_GRAIN, crew.tid, crew.n_threads)
-            scratch = net.work[row[COLUMN] : row[COLUMN] + row[N_OUT]]
-            limit_norms(w, row[N_OUT], lo, hi, net.options[k, LIMIT], scratch)

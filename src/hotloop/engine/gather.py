@@ -20,6 +20,7 @@ from hotloop.engine.tile import tile_shape
 __all__ = [
     "CONVERT_FROM",
     "convert_rows",
+    "fetch_row",
     "gather",
     "gather_part",
     "link_convert",
@@ -37,6 +38,14 @@ def fetch_part(data, start, end):
     """Ask for data[start:end]."""
     for k in range(start, end, FETCHED_BYTES // data.itemsize):
         fetch_vectors(data, k)
+
+
+@kernel
+def fetch_row(block, row, n_in):
+    """Ask for a row of the block, if there is one."""
+    if row < len(block.rows):
+        at = block.rows[row] * n_in
+        fetch_part(block.x, at, at + n_in)
 
 
 def link_convert(net: Net, dtype: np.dtype[Any]) -> None:

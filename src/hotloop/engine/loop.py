@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from hotloop._jit import kernel, kernel_exact, kernel_inline
 from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.denormals import flush_denormals, restore_denormals
-from hotloop.engine.descent import Inputs, add_gradient, descend, penalty_sum
+from hotloop.engine.descent import Inputs, add_gradient, descend
 from hotloop.engine.fetch import STRIP, fetch
-from hotloop.engine.gather import gather, own_inputs
+from hotloop.engine.gather import fetch_row, gather, own_inputs
 from hotloop.engine.network import backward, forward, loss_rows
+from hotloop.engine.penalise import penalty_sum
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import LIMITS, N_IN, N_OUT, NONE, RELAY, SINGLE_AHEAD, VALUE, Mode, Net
 from hotloop.engine.team import Crew, barrier, share
@@ -110,8 +111,13 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
                 at = own_inputs(net, crew)
                 x = net.work[at : at + (end - start) * n_in]
             elif len(block.rows):
-                gather(net, block, start, end, crew)
-                x = net.work[net.inputs : net.inputs + (end - start) * n_in]
+                lies = place_of_row(block, start, n_in) if capacity == 1 else np.int64(NONE)
+                if lies != NONE:
+                    fetch_row(block, start + 1, n_in)
+                    x = block.x[lies : lies + n_in]
+                else:
+                    gather(net, block, start, end, crew)
+                    x = net.work[net.inputs : net.inputs + (end - start) * n_in]
             targets, weights = block.targets[start:end], block.weights[start:end]
             there = relayed if coming == NONE else 1
             now = Mode(mode.training, mode.seed, mode.step + step, start - first, there)

@@ -10,6 +10,7 @@ from hotloop._jit import kernel
 from hotloop.activations import COMMON, RELU, activate, activate_backward
 from hotloop.engine.address import NOWHERE, call
 from hotloop.engine.few import FEW
+from hotloop.engine.lone import Lone
 from hotloop.engine.matmul import Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
@@ -24,6 +25,7 @@ from hotloop.engine.table import (
     N_OUT,
     NONE,
     OP,
+    PLACES,
     SINGLE_FORWARD,
     VALUE,
     WEIGHT,
@@ -50,7 +52,8 @@ def forward(net, theta, x, n, mode, crew, panel):
         elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
             # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:
-                call(net.calls[SINGLE_FORWARD], (net, k, theta, source, offset, np.int64(0), n_in))
+                one = Lone(row, net.work, net.partial[PLACES], net.zeros)
+                call(net.calls[SINGLE_FORWARD], (one, theta, source, offset, np.int64(0), n_in))
         elif op == DENSE:
             after, value = PLAIN, row[VALUE]
             if is_relu(net, k + 1):

@@ -17,7 +17,6 @@ from hotloop.activations import (
     softmax_rows,
 )
 from hotloop.engine.address import address_of, call
-from hotloop.engine.descent import keep_limits
 from hotloop.engine.normalisation import (
     batch_statistics,
     normalise,
@@ -39,7 +38,6 @@ from hotloop.engine.table import (
     DROPOUT,
     ELEMENTWISE,
     FORWARD,
-    LIMITS,
     N_OUT,
     OP,
     PREDICTION,
@@ -65,14 +63,12 @@ def link(net: Net) -> Net:
     if rarer:
         net.calls[ACTIVATE] = address_of(rarer_activate, (0, numbers, numbers))
         net.calls[ACTIVATE_BACKWARD] = address_of(rarer_activate_backward, (0, numbers, numbers, numbers))
-    crew = Crew(0, 1, sync_zeros(1))
     if rarer or others:
+        crew = Crew(0, 1, sync_zeros(1))
         arguments: tuple[Any, ...] = (net, 0, numbers, numbers, 0, 0, 0, 0, PREDICTION, crew)
         whole = bool(others)
         net.calls[FORWARD] = address_of(other_forward if whole else rarer_forward, arguments)
         net.calls[BACKWARD] = address_of(other_backward if whole else rarer_backward, arguments)
-    if net.limited:
-        net.calls[LIMITS] = address_of(keep_limits, (net, numbers, crew))
     link_sparse(net)
     return net
 

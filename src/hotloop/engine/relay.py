@@ -18,6 +18,7 @@ from hotloop._jit import kernel
 from hotloop.engine.address import NOWHERE, address_of, call
 from hotloop.engine.descent import share_of_rows
 from hotloop.engine.gather import gather_part, own_inputs
+from hotloop.engine.lone import Lone
 from hotloop.engine.loop import Block
 from hotloop.engine.matmul import Matrix
 from hotloop.engine.sparse import multiply_layer
@@ -28,6 +29,7 @@ from hotloop.engine.table import (
     N_OUT,
     NONE,
     ON_UNIT,
+    PLACES,
     RELAY,
     SINGLE_FORWARD,
     VALUE,
@@ -81,7 +83,8 @@ def relay(net, block, begin, n, theta, crew, panel):
         if crew.tid > 0:
             wait_for(crew, crew.tid - 1, last)
         if single:
-            call(net.calls[SINGLE_FORWARD], (net, 0, theta, net.work, x, left, right))
+            one = Lone(row, net.work, net.partial[PLACES], net.zeros)
+            call(net.calls[SINGLE_FORWARD], (one, theta, net.work, x, left, right))
         else:
             out = Matrix(net.work, value + first * n_out, n_out, 1)
             start = out if crew.tid > 0 else Matrix(biases, bias, 0, 1)

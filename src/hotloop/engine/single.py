@@ -22,10 +22,9 @@ from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_o
 from hotloop.engine.address import address_of
 from hotloop.engine.descent import CHUNK
 from hotloop.engine.few import FEW
-from hotloop.engine.pointwise import copy
+from hotloop.engine.lone import Lone, begin_outputs
 from hotloop.engine.strip import lanes_of, strips_of
 from hotloop.engine.table import (
-    BIAS,
     DELTA,
     DENSE,
     ELEMENTWISE,
@@ -46,7 +45,6 @@ from hotloop.engine.table import (
 )
 
 __all__ = [
-    "begin_outputs",
     "either_nonzero",
     "link_single",
     "nonzeros",
@@ -63,48 +61,41 @@ def link_single(net: Net, kernels: Callable[[int], tuple[Any, Any]], state: NDAr
     layer is updated by itself, nothing changes it after that, and what follows it keeps its own outputs.
     """
     x, numbers = net.work, np.empty(1)
-    net.calls[SINGLE_FORWARD] = address_of(single_forward, (net, 0, x, x, 0, 0, 0))
+    one = Lone(net.table[0], net.work, net.partial[PLACES], net.zeros)
+    net.calls[SINGLE_FORWARD] = address_of(single_forward, (one, x, x, 0, 0, 0))
     for k, row in enumerate(net.table):
         step, ahead = kernels(int(row[N_OUT]))
         if row[OP] != DENSE or row[PENALTY] != NONE or step is None:
             continue
         row[SINGLE] = 1
-        net.calls[SINGLE_STEP] = address_of(step, (net, 0, numbers, numbers, state, x, x, 0, 0, 0))
+        net.calls[SINGLE_STEP] = address_of(step, (one, numbers, numbers, state, x, x, 0, 0, 0))
         large = row[N_OUT] > FEW and row[N_IN] * row[N_OUT] > CHUNK
         keeps = net.table[1:2, OP].tolist() == [ELEMENTWISE]
         if k == 0 and large and keeps and ahead is not None and not net.limited:
-            net.calls[SINGLE_AHEAD] = address_of(ahead, (net, numbers, numbers, state, x, x, 0, x, 0))
+            net.calls[SINGLE_AHEAD] = address_of(ahead, (one, numbers, numbers, state, x, x, 0, x, 0))
 
 
 @kernel_exact
-def single_forward(net, k, theta, source, offset, lo, hi):
+def single_forward(one, theta, source, offset, lo, hi):
     """z = b + Σ xᵢ Wᵢ of a dense row of the table, over the inputs that are not 0, in their order.
 
     Over inputs lo:hi alone; unless they are the first, their terms are added to z.
     """
-    row, n_out = net.table[k], net.table[k, N_OUT]
+    row, n_out = one.row, one.row[N_OUT]
     if lo == 0:
-        begin_outputs(net, k, theta)
-    x, z = source[offset + lo : offset + hi], net.work[row[VALUE] : row[VALUE] + n_out]
-    places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
+        begin_outputs(one, theta)
+    x, z = source[offset + lo : offset + hi], one.work[row[VALUE] : row[VALUE] + n_out]
+    places = one.places[row[PARTIAL] + lo : row[PARTIAL] + hi]
     places = places[: nonzeros(x, places)]
     add_strips((theta,), row[WEIGHT] + lo * n_out, n_out, places, x, z, z, x, ())
 
 
-@kernel
-def begin_outputs(net, k, theta):
-    """The outputs of dense row k of the table for one sample, before its inputs count: the biases."""
-    row = net.table[k]
-    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
-    copy(biases[bias : bias + row[N_OUT]], net.work[row[VALUE] : row[VALUE] + row[N_OUT]])
-
-
 @kernel_exact
-def single_step(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
+def single_step(one, hyper, scalars, state, theta, source, offset, lo, hi):
     """W ← W − η x δᵀ, rows lo:hi: plain gradient descent, in place."""
-    row, n_out, eta = net.table[k], net.table[k, N_OUT], theta.dtype.type(scalars[0])
-    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] : row[DELTA] + n_out]
-    places = net.partial[PLACES, row[PARTIAL] + lo : row[PARTIAL] + hi]
+    row, n_out, eta = one.row, one.row[N_OUT], theta.dtype.type(scalars[0])
+    x, delta = source[offset + lo : offset + hi], one.work[row[DELTA] : row[DELTA] + n_out]
+    places = one.places[row[PARTIAL] + lo : row[PARTIAL] + hi]
     at, places = row[WEIGHT] + lo * n_out, places[: nonzeros(x, places)]
     if n_out < lanes_of(x):  # as strips, rows would wait for each other
         move_short_rows(theta[at : at + (hi - lo) * n_out].reshape(hi - lo, n_out), delta, x, eta, places)
@@ -113,14 +104,14 @@ def single_step(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
 
 
 @kernel_exact
-def single_step_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
-    """`single_step` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
-    row, eta = net.table[0], theta.dtype.type(scalars[0])
+def single_step_ahead(one, hyper, scalars, state, theta, source, offset, samples, coming):
+    """`single_step` on all of a kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
+    row, eta = one.row, theta.dtype.type(scalars[0])
     n_in, n_out = row[N_IN], row[N_OUT]
-    begin_outputs(net, 0, theta)
+    begin_outputs(one, theta)
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
-    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
-    places = net.partial[PLACES, row[PARTIAL] : row[PARTIAL] + n_in]
+    z, delta = one.work[row[VALUE] :][:n_out], one.work[row[DELTA] :][:n_out]
+    places = one.places[row[PARTIAL] : row[PARTIAL] + n_in]
     places = places[: either_nonzero(x, y, places)]
     move_strips_ahead((theta,), row[WEIGHT], n_out, places, x, delta, z, y, (eta,))
 

@@ -87,10 +87,12 @@ LIMIT = 2  # of a penalty that is a limit: how many weights, or which norm
 ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
-# Which kernel beside those of the loop: of `engine.operations`, of `engine.single`, `gather` and `relay`.
-FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD, LIMITS = range(5)
-SINGLE_FORWARD, SINGLE_STEP, SINGLE_AHEAD, CONVERT, RELAY = range(5, 10)
-CALLS = 10
+# Which kernel beside those of the loop: of `engine.operations`, of `single`, `gather` and `relay`, of
+# `penalise` and `clip`.
+FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD = range(4)
+SINGLE_FORWARD, SINGLE_STEP, SINGLE_AHEAD, CONVERT, RELAY = range(4, 9)
+PENALISE, SHRINK, LIMITS, SUM_SQUARES, NORM, CLIP = range(9, 15)
+CALLS = 15
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""

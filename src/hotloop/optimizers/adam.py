@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
+from hotloop.engine.lone import begin_outputs
 from hotloop.engine.mathfun import less_quotient, quotient
-from hotloop.engine.single import begin_outputs
 from hotloop.engine.strip import FEWEST_UNITS, MOST, lanes_of, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
@@ -239,13 +239,13 @@ def wide_columns(theta, n_out):
 
 
 @kernel_exact
-def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
-    """`adam_step` for one sample, on rows lo:hi of dense row k's kernel; the gradient is written nowhere.
+def single_adam(one, hyper, scalars, state, theta, source, offset, lo, hi):
+    """`adam_step` for one sample, on rows lo:hi of a kernel; the gradient is written nowhere.
 
     It takes as long as `adam_step` alone.
     """
-    row, n_out, passing = net.table[k], net.table[k, N_OUT], (theta, state[0], state[1])
-    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] :][:n_out]
+    row, n_out, passing = one.row, one.row[N_OUT], (theta, state[0], state[1])
+    x, delta = source[offset + lo : offset + hi], one.work[row[DELTA] :][:n_out]
     at, numbers, j = row[WEIGHT] + lo * n_out, adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
     if j > 0:
         plain_adam(passing, at, n_out, None, x, delta[:j], delta[:j], x, numbers)
@@ -253,15 +253,15 @@ def single_adam(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
 
 
 @kernel_exact
-def single_adam_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
-    """`single_adam` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W.
+def single_adam_ahead(one, hyper, scalars, state, theta, source, offset, samples, coming):
+    """`single_adam` on all of a kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W.
 
     So W is read once a step, not twice: where it does not fit the second cache, this is what a step costs.
     """
-    row, passing = net.table[0], (theta, state[0], state[1])
+    row, passing = one.row, (theta, state[0], state[1])
     n_in, n_out = row[N_IN], row[N_OUT]
-    begin_outputs(net, 0, theta)
-    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    begin_outputs(one, theta)
+    z, delta = one.work[row[VALUE] :][:n_out], one.work[row[DELTA] :][:n_out]
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     at, numbers, j = row[WEIGHT], adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
     if j > 0:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
-from hotloop.engine.single import begin_outputs, single_step, single_step_ahead
+from hotloop.engine.lone import begin_outputs
+from hotloop.engine.single import single_step, single_step_ahead
 from hotloop.engine.strip import FEWEST_UNITS, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.errors import InvalidValueError
@@ -127,21 +128,21 @@ def momentum_numbers(theta, hyper, scalars):
 
 
 @kernel_exact
-def single_momentum(net, k, hyper, scalars, state, theta, source, offset, lo, hi):
-    """`momentum_step` for one sample, on rows lo:hi of dense row k's kernel, without a gradient in memory."""
-    row, n_out, passing = net.table[k], net.table[k, N_OUT], (theta, state[0])
-    x, delta = source[offset + lo : offset + hi], net.work[row[DELTA] :][:n_out]
+def single_momentum(one, hyper, scalars, state, theta, source, offset, lo, hi):
+    """`momentum_step` for one sample, on rows lo:hi of a kernel, without a gradient in memory."""
+    row, n_out, passing = one.row, one.row[N_OUT], (theta, state[0])
+    x, delta = source[offset + lo : offset + hi], one.work[row[DELTA] :][:n_out]
     at, numbers = row[WEIGHT] + lo * n_out, momentum_numbers(theta, hyper, scalars)
     momentum_strips(passing, at, n_out, None, x, delta, delta, x, numbers)
 
 
 @kernel_exact
-def single_momentum_ahead(net, hyper, scalars, state, theta, source, offset, samples, coming):
-    """`single_momentum` on all of row 0's kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
-    row, passing = net.table[0], (theta, state[0])
+def single_momentum_ahead(one, hyper, scalars, state, theta, source, offset, samples, coming):
+    """`single_momentum` on all of a kernel, and z = b + Σ xᵢ Wᵢ of the coming sample with the new W."""
+    row, passing = one.row, (theta, state[0])
     n_in, n_out = row[N_IN], row[N_OUT]
-    begin_outputs(net, 0, theta)
-    z, delta = net.work[row[VALUE] :][:n_out], net.work[row[DELTA] :][:n_out]
+    begin_outputs(one, theta)
+    z, delta = one.work[row[VALUE] :][:n_out], one.work[row[DELTA] :][:n_out]
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     numbers = momentum_numbers(theta, hyper, scalars)
     momentum_strips_ahead(passing, row[WEIGHT], n_out, None, x, delta, z, y, numbers)
