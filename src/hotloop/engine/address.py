@@ -1,9 +1,9 @@
 """Kernels called by their address: the loop compiles without those that a run does not use.
 
-The loop holds what nearly every network needs. The rest (optimizers, losses, rarer activations and
-layers) are kernels of their own, compiled when a model first uses them, and called through `call`
-with the address that `address_of` gave. A call costs a few nanoseconds, for the rows of a batch or
-for chunks, never for single numbers.
+The loop holds what nearly every network needs. The rest (optimizers, losses, penalties, clipping, rarer
+activations and layers) are kernels of their own, compiled when a model first uses them, and called
+through `call` with the address that `address_of` gave. A call costs a few nanoseconds, for the rows of a
+batch or for chunks, never for single numbers.
 """
 
 import functools
