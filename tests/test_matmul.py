@@ -12,6 +12,7 @@ import reference
 from hotloop._jit import COMPILED, INTRINSICS
 from hotloop.engine.few import FEW, is_worth_turning
 from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply, panel_size
+from hotloop.engine.quads import QUAD, pack_quads
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED, VECTORS, tile_shape
 from hotloop.engine.walk import BLOCK_ROWS, MANY, SOME, VERY_WIDE, WIDE, WORTH_PACKING
 
@@ -140,6 +141,41 @@ def test_one_term_of_many_columns(dtype, start, b_t, a_t):
         check(rows, cols, 1, dtype=dtype, a_t=a_t, b_t=b_t, start=start, pad=3, before=7)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
+@pytest.mark.parametrize("cols", range(1, QUAD + 2))
+def test_four_terms_of_four_columns_at_a_time(dtype, start, b_t, cols):
+    """With and without terms that are left, rows that are left, and a second pass."""
+    terms, some_rows = (*range(1, 2 * QUAD + 2), 16, 17, MOST_TERMS + 6), (1, 3, 4, 5, 8, 9, 15, 17)
+    if not COMPILED:
+        terms, some_rows = (1, 4, 6), (1, 5)
+    for inner, rows in itertools.product(terms, some_rows):
+        check(rows, cols, inner, dtype=dtype, a_t=False, b_t=b_t, start=start, pad=2, before=3)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("cols", range(1, QUAD + 1))
+def test_packed_quads(dtype, cols):
+    """Four terms of a column side by side, and 0 beyond the last term and column."""
+    rng = np.random.default_rng(cols)
+    for inner, b_t in itertools.product((1, 4, 6, 11), (False, True)):
+        values = rng.standard_normal((inner, cols)).astype(dtype)
+        b = placed(values, transposed=b_t, pad=3, before=2)
+        expected = np.zeros((-(-inner // QUAD), QUAD, QUAD), dtype)  # (quads, columns, terms)
+        for p, j in np.ndindex(inner, cols):
+            expected[p // QUAD, j, p % QUAD] = values[p, j]
+        panel = np.full(expected.size + 3, GUARD, dtype)
+        _pack(panel, b, cols, inner)
+        np.testing.assert_array_equal(panel[: expected.size].reshape(expected.shape), expected)
+        assert np.all(panel[expected.size :] == GUARD)
+
+
+@numba.njit
+def _pack(panel, b, cols, inner):
+    pack_quads(panel, b.data, b.offset, b.row, b.col, cols, inner)
+
+
 @pytest.mark.skipif(not COMPILED, reason="too many numbers for plain loops")
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
@@ -179,7 +215,7 @@ def test_a_number_does_not_depend_on_its_tile(dtype, b_t, a_t, inner, cols):
     panel = panel_for(inner, dtype, cols, inner * rows)
     whole = np.zeros(rows * cols, dtype)
     multiply(Matrix(whole, 0, cols, 1), start, a, b, rows, cols, inner, panel, PLAIN)
-    steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 64))
+    steps = ((1, cols), (rows, 5), (1, 5), (4, 20), (7, 33), (13, 60))
     steps += ((rows, 1), (1, 1)) * (a_t and inner > 1)
     for row_step, col_step in ((1, cols), (4, cols), (7, cols), (70, cols)) if few else steps:
         parts = np.full(rows * cols, np.nan, dtype)

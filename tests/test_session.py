@@ -6,6 +6,7 @@ import pytest
 import hotloop as hl
 from helpers import classes, net
 from hotloop._jit import COMPILED
+from hotloop.data.staging import Samples
 from hotloop.engine.loop import SUMS
 from hotloop.engine.team import Team
 from hotloop.errors import DivergenceError
@@ -208,6 +209,28 @@ def test_several_epochs_in_a_block_are_those_of_one_at_a_time(options, features,
     np.testing.assert_array_equal(joined.stepper.average, single.stepper.average)
     assert dict(joined.history) == dict(single.history)
     assert (joined.epoch, joined.step) == (single.epoch, single.step)
+
+
+@pytest.mark.parametrize("features", [4, 70])
+def test_rows_in_the_same_order_are_staged_once_for_several_epochs(features, blocks, monkeypatch):
+    """There is room for two epochs; shuffled ones each want some of it."""
+    row_bytes = []
+    count = Samples.row_bytes
+    monkeypatch.setattr(Samples, "row_bytes", lambda *given: row_bytes.append(count(*given)) or row_bytes[-1])
+    fitted(features=features)
+    monkeypatch.setattr("hotloop.session.BLOCK_BYTES", 2 * 60 * row_bytes[0])
+    blocks.clear()
+    shuffled = fitted(features=features)
+    assert blocks == [6, 6, 6, 3]
+    blocks.clear()
+    in_order = fitted(features=features, shuffle=False)
+    assert blocks == [6, 3 * EPOCHS - 6], "the first is a guess"
+    monkeypatch.setattr("hotloop.session.BLOCK_BYTES", 40 * row_bytes[0])  # not even one
+    blocks.clear()
+    parts = fitted(features=features, shuffle=False)
+    assert blocks == [2, 1] * EPOCHS
+    np.testing.assert_array_equal(parts.model.theta, in_order.model.theta)
+    assert not np.array_equal(shuffled.model.theta, in_order.model.theta)
 
 
 def test_callbacks_say_how_many_epochs_may_go_by(blocks):

@@ -97,20 +97,24 @@ class Session:
 
     def __init__(
         self, model: Sequential, net: Net, samples: Samples, batch_size: int, team: Team, threads: Threads,
-        kept_bytes: int, epochs: int,
+        kept_bytes: int, epochs: int, shuffle: bool,
     ):  # fmt: skip
         self.net = net
         self.samples, self.batch_size, self.team = samples, batch_size, team
         self.steps_per_epoch = -(-len(samples) // batch_size)
-        most = BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size)
-        self._most_steps = max(1, min(self.steps_per_epoch * min(epochs, EPOCHS), most))
+        room = max(1, BLOCK_BYTES // (samples.row_bytes(model.dtype) * batch_size))
+        longest = self.steps_per_epoch * min(epochs, EPOCHS)
+        # In the same order, the rows of an epoch serve those after it.
+        repeats = not shuffle and self.steps_per_epoch <= room
+        self._most_steps = longest if repeats else min(longest, room)
         self._seconds = BLOCK_SECONDS * min(max(kept_bytes / KEPT_BYTES, 1), LONGEST)
         self._steps_to_ask = min(self._most_steps, batches_a_block(model, samples, batch_size, STEP_FLOPS))
         self._steps = self._steps_to_ask
         if math.isfinite(threads.seconds):
             self._steps = self._steps_that_take(threads.seconds)
         self._threads = threads
-        self.block = samples.empty_block(self._most_steps * batch_size, model.dtype)
+        steps_staged = self.steps_per_epoch if repeats else self._most_steps
+        self.block = samples.empty_block(steps_staged * batch_size, model.dtype)
 
     def epochs_of_next_block(self, most: int) -> int:
         """As many whole epochs as a block should have, up to `most`; 1 also where it has less than one."""

@@ -325,7 +325,9 @@ class Trainer:
                 balance(net.cuts, filled())
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
-            session = Session(self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs)
+            session = Session(
+                self.model, net, samples, batch_size, team, self._threads, kept_bytes, epochs, shuffle
+            )
             self.stepper.compile(session.net, session.block)
             validation = None
             if held_out is not None:

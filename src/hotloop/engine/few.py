@@ -1,13 +1,14 @@
 """Products of few columns, whose own tiles would be mostly empty.
 
-Dot products where the rows of `a` lie along the sum (`few_by_rows`), sums term by term where they lie
-across it (`few_by_terms`), or the transposed product, where its tiles are fuller (`multiply_turned`).
+Where the rows of `a` lie along the sum they are dot products, of what `engine.quads` does not take
+(`few_by_rows`); where they lie across it, sums term by term (`few_by_terms`), or the transposed product, if
+its tiles are fuller (`multiply_turned`).
 """
 
 from hotloop._jit import distinct, kernel, kernel_in_order
 from hotloop.engine.packing import pack_transposed
 from hotloop.engine.tile import PLAIN, VECTORS, tile_shape
-from hotloop.engine.walk import Matrix, multiply_rows
+from hotloop.engine.walk import Matrix, multiply_rows, passes_over
 
 __all__ = ["FEW", "WORTH_FEW", "few_by_rows", "few_by_terms", "is_worth_turning", "multiply_turned"]
 
@@ -126,7 +127,10 @@ def multiply_turned(out, start, a, b, rows, cols, inner, panel):
         n = min(some, rows - first)
         s, o = start.offset + first * start.row, out.offset + first * out.row
         pack_transposed(panel, 0, start.data, s, start.row, n, cols, n)
-        sums, turned_a = Matrix(panel, 0, n, 1), Matrix(a.data, a.offset + first, a.col, 1)
-        turned_b = Matrix(b.data, b.offset, 1, b.row)
-        multiply_rows(sums, sums, turned_b, 1, turned_a, 0, cols, n, inner, panel, PLAIN)
+        sums, passes = Matrix(panel, 0, n, 1), passes_over(inner)
+        for k in range(passes):
+            p, end = inner * k // passes, inner * (k + 1) // passes
+            turned_a = Matrix(a.data, a.offset + first + p * a.col, a.col, 1)
+            turned_b = Matrix(b.data, b.offset + p * b.row, 1, b.row)
+            multiply_rows(sums, sums, turned_b, 1, turned_a, 0, cols, n, end - p, panel, PLAIN)
         pack_transposed(out.data, o, panel, 0, n, cols, n, out.row)

@@ -4,31 +4,29 @@
     backward    δₓ =      δ Wᵀ     rows of the batch
     gradient    dW =      xᵀ δ     rows of the kernel, summed over the batch
 
-`multiply` walks over the output (`engine.walk`) in tiles that fit the registers (`engine.tile`). Two shapes
-have a form of their own: one term of many columns (`_outer`), and few columns (`engine.few`).
+`multiply` walks over the output (`engine.walk`) in tiles that fit the registers (`engine.tile`). Some shapes
+have a form of their own: one term of many columns (`_outer`), and few columns (`engine.quads`, `engine.few`).
 
 Every sum runs over its terms in one order, starting at `start`, one fused multiply-add a term. Only to few
 columns, where the rows of `a` lie along the sum (forward to few outputs, backward to few inputs, the
-gradient of one input), it is a dot product, added to `start`. So a number depends on the numbers of terms
-and columns alone: not on the tile it falls into, on the other rows, or on the number of threads.
+gradient of one input), it is made of several, and added to `start`. So a number depends on the numbers of
+terms and columns alone: not on the tile it falls into, on the other rows, or on the number of threads.
 """
 
 from hotloop._jit import apart, kernel
 from hotloop.engine.few import FEW, WORTH_FEW, few_by_rows, few_by_terms, is_worth_turning, multiply_turned
+from hotloop.engine.quads import QUAD, few_by_quads, fill_quads
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED
-from hotloop.engine.walk import BLOCK_ROWS, WIDE, Matrix, a_pays, multiply_terms
+from hotloop.engine.walk import BLOCK_ROWS, MOST_TERMS, WIDE, Matrix, a_pays, multiply_terms, passes_over
 
 __all__ = ["MOST_TERMS", "Matrix", "multiply", "panel_size"]
-
-MOST_TERMS = 288
-"""Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
 
 
 def panel_size(terms: int, cols: int, spread: int) -> int:
     """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `a_pays`."""
     terms = min(terms, MOST_TERMS)
     packs = a_pays(True, cols, spread)  # the other `a` needs more columns
-    return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, FEW * MOST_TERMS)
+    return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, max(FEW, QUAD) * MOST_TERMS)
 
 
 @kernel
@@ -40,10 +38,14 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
     `panel` is scratch of the size that `panel_size` says; with room for no more than a panel of `b`, `a` is
     not packed, and a single row has a narrower tile.
     """
-    by_rows = cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner
-    by_terms = cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows and not by_rows
+    by_quads = a.col == 1 and fill_quads(out.data, cols, inner)
+    by_rows = cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner and not by_quads
+    by_terms = cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows and not (by_quads or by_rows)
     turned = a.row == 1 and b.col == 1 and after == PLAIN and is_worth_turning(out, rows, cols, inner)
-    passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
+    if turned:
+        multiply_turned(out, start, a, b, rows, cols, inner, panel)
+        return
+    passes = passes_over(inner)
     for k in range(passes):
         p, end = 0, inner
         if passes > 1:  # (a division takes as long as a tile of few terms)
@@ -51,16 +53,16 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
         some_a = Matrix(a.data, a.offset + p * a.col, a.row, a.col)
         some_b = Matrix(b.data, b.offset + p * b.row, b.row, b.col)
         so_far, some = start if p == 0 else out, end - p
+        then = after if end == inner else PLAIN
         if inner == 1 and cols >= WIDE:
             _outer(out, start, a, b, rows, cols, after)
         elif by_rows:
             few_by_rows(out, so_far, some_a, some_b, rows, cols, some, panel)
-        elif turned:
-            multiply_turned(out, so_far, some_a, some_b, rows, cols, some, panel)
         elif by_terms:
             few_by_terms(out, so_far, some_a, some_b, rows, cols, some, panel)
+        elif by_quads:
+            few_by_quads(out, so_far, some_a, some_b, rows, cols, some, panel, then)
         else:
-            then = after if end == inner else PLAIN
             multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel, then)
     if (by_rows or by_terms) and after != PLAIN:
         for i in range(rows):

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
-from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, sum_over, target_shape
+from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, row_places, sum_over, target_shape
 
 __all__ = [
     "PANEL_COLUMNS",
@@ -117,18 +117,13 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     rows, count = shapes.get(kind, (rows, 1 if kind.startswith("narrow") else VECTORS))
     n_full = count - 1 if kind in ("edge", "listed") else 0
     vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols, n_full)
-    there = [None if kind == "full" else builder.icmp_signed("<", I64(r), n_rows) for r in range(rows)]
-
-    def row_pointers(base: Any, step: Any) -> list[Any]:
-        pointers = [base]
-        for exists in there[1:]:
-            by = step if exists is None else builder.select(exists, step, I64(0))
-            pointers.append(builder.gep(pointers[-1], [by]))
-        return pointers
-
-    out_rows = row_pointers(out, o_row)
-    a_rows = [_opaque(builder, base) for base in row_pointers(a, a_row)]
-    first = [vectors.load(base) for base in row_pointers(start, s_row)]
+    height = None if kind == "full" else n_rows
+    out_rows, a_rows, start_rows = (
+        row_places(builder, base, step, rows, height)
+        for base, step in ((out, o_row), (a, a_row), (start, s_row))
+    )
+    a_rows = [_opaque(builder, base) for base in a_rows]
+    first = [vectors.load(base) for base in start_rows]
 
     def term(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
         """Add a[:, p] b[p, :]."""

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from hotloop._jit import cgutils
 
-__all__ = ["I32", "I64", "Vectors", "pointer_to", "sum_over", "target_shape"]
+__all__ = ["I32", "I64", "Vectors", "pointer_to", "row_places", "sum_over", "target_shape"]
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -30,6 +30,18 @@ def target_shape(context: Any, itemsize: int) -> tuple[int, int]:
 def pointer_to(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
     """Where the number `offset` of an array of numba's type `kind` is."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
+
+
+def row_places(builder: Any, base: Any, step: Any, height: int, n: Any) -> list[Any]:
+    """Where `height` rows begin, `step` apart; of those past the first `n`, the last of these once more.
+
+    With `n` None all are there.
+    """
+    places = [base]
+    for r in range(1, height):
+        by = step if n is None else builder.select(builder.icmp_signed("<", I64(r), n), step, I64(0))
+        places.append(builder.gep(places[-1], [by]))
+    return places
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hotloop._jit import apart, kernel
+from hotloop._jit import apart, kernel, kernel_inline
 from hotloop.engine.fetch import fetch_vectors
 from hotloop.engine.packing import copy_terms, pack_groups, pack_rows, pack_transposed
 from hotloop.engine.tile import (
@@ -22,8 +22,20 @@ from hotloop.engine.tile import (
     tile_shape,
 )
 
-__all__ = ["BLOCK_ROWS", "WIDE", "Matrix", "a_pays", "is_worth_copying", "multiply_rows", "multiply_terms"]
+__all__ = [
+    "BLOCK_ROWS",
+    "MOST_TERMS",
+    "WIDE",
+    "Matrix",
+    "a_pays",
+    "is_worth_copying",
+    "multiply_rows",
+    "multiply_terms",
+    "passes_over",
+]
 
+MOST_TERMS = 288
+"""Terms of a sum in one pass: a panel of so many rows, and a tile's rows of `a`, fit the first cache."""
 WORTH_PACKING, BLOCK_ROWS = 64, 512
 """Rows of `a` that pay for packing an operand, and rows of it that are packed at once: these fit the second
 cache."""
@@ -59,6 +71,12 @@ def a_pays(transposed: bool, cols: int, spread: int) -> bool:
 
 
 is_worth_packing = kernel(a_pays)
+
+
+@kernel_inline
+def passes_over(terms):
+    """In how many passes, of about as many terms each, a sum is made."""
+    return max((terms + MOST_TERMS - 1) // MOST_TERMS, 1)
 
 
 @kernel
