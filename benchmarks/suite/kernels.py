@@ -67,7 +67,7 @@ def _tiles(times, out, a, b):
     rows, cols = tile_shape(out)
     for _ in range(times):
         full_tile(
-            out, 0, cols, out, 0, cols, a, 0, PEAK_TERMS, 1, b, 0, cols, PEAK_TERMS, rows, cols, PLAIN
+            out, 0, cols, out, 0, cols, a, 0, PEAK_TERMS, 1, 0, b, 0, cols, PEAK_TERMS, 1, rows, cols, PLAIN
         )  # fmt: skip
     return rows * cols
 

@@ -117,6 +117,7 @@ def _keep_marked(places):
 def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, after, copies):
     """The product over the terms that are listed for each tile; whether it `copies` panels of `b`."""
     tile_rows, tile_cols = tile_shape(out.data)
+    one, none = np.int64(1), np.int64(0)
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         narrow = n_cols <= tile_cols // VECTORS
@@ -130,15 +131,13 @@ def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, af
             to, count = out.offset + i * out.row + j, np.int64(lists[at])
             if narrow:
                 narrow_listed_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, count, n_rows, n_cols, after,
-                    lists, at + 1,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    none, source, offset, step, count, one, n_rows, n_cols, after, lists, at + 1,
                 )  # fmt: skip
             else:
                 listed_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, count, n_rows, n_cols, after,
-                    lists, at + 1,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    none, source, offset, step, count, one, n_rows, n_cols, after, lists, at + 1,
                 )  # fmt: skip
 
 

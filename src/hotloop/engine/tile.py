@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from hotloop._jit import INTRINSICS, intrinsic, kernel, types
+from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
 from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, row_places, sum_over, target_shape
 
 __all__ = [
@@ -42,25 +42,31 @@ PLAIN, RECTIFIED = 0, 1
 """What becomes of the sums: see `finished`. In registers it costs a pass over memory less."""
 
 
-def plain_tile(out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols, after):
-    """What a tile computes, in plain loops: used with the JIT off and under bounds checks.
+def plain_tile(
+    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row, inner, tiles, rows, cols, after
+):
+    """What tiles compute, in plain loops: used with the JIT off and under bounds checks.
 
     out[i, j] = start[i, j] + Σₚ a[i, p] b[p, j]; `o`, `s`, `a0`, `b0` are where each begins in its
     flat array, `x_row` and `x_col` the steps between its rows and columns. `finished` says what `after` is.
+
+    So many `tiles`, one below the other, have `rows` each; those of `a` begin `a_tile` apart.
     """
-    for i in range(rows):
-        for j in range(cols):
-            total = start[s + i * s_row + j]
-            for p in range(inner):
-                total += a[a0 + i * a_row + p * a_col] * b[b0 + p * b_row + j]
-            at = o + i * o_row + j
-            out[at] = finished(total, out, at, after)
+    for t in range(tiles):
+        for i in range(rows):
+            for j in range(cols):
+                total = start[s + (t * rows + i) * s_row + j]
+                for p in range(inner):
+                    total += a[a0 + t * a_tile + i * a_row + p * a_col] * b[b0 + p * b_row + j]
+                at = o + (t * rows + i) * o_row + j
+                out[at] = finished(total, out, at, after)
 
 
 def plain_listed_tile(
-    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols, after, places, first
-):
-    """`plain_tile` over the terms places[first : first + inner]."""
+    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row, inner, tiles, rows, cols,
+    after, places, first,
+):  # fmt: skip
+    """`plain_tile` over the terms places[first : first + inner], for one tile."""
     for i in range(rows):
         for j in range(cols):
             total = start[s + i * s_row + j]
@@ -89,70 +95,81 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     A "full" tile has all its rows and columns. An "edge" tile takes rows past the last as the last once
     more: they compute, and store, the same numbers. It touches only the columns that exist, which must be
     more than all vectors but the last have: with fewer it would write past them, and they are a "narrow"
-    tile's, an edge tile of one vector. (With twice as many rows, and so as many sums as others, the
+    tile's, of one vector, and all its rows. (With twice as many rows, and so as many sums as others, the
     processor would have no registers left to address them.) A "flat" tile has half as many rows, a "row"
-    tile one, and more columns; both touch only the columns that exist. A "listed" tile, also a narrow one,
-    is an edge tile that takes its terms from a list.
+    tile one, and more columns; both touch only the columns that exist, and take rows as an edge tile does. A
+    "listed" tile, also a narrow one, is an edge tile that takes its terms from a list.
 
-    It stands alone. As a part of the loops around it, it would have them compute the addresses and masks of
-    all kinds before the first tile, which took longer than a small product; and unrolled, it would want more
-    addresses than there are registers.
+    Tiles that lie one below the other are one call: to begin with each anew takes as long as six terms of a
+    narrow tile. A call stands alone. As a part of the loops around it, it would have them compute the
+    addresses and masks of all kinds before the first tile, which took longer than a small product; and
+    unrolled, it would want more addresses than there are registers.
     """
     number = context.get_data_type(item)
     name = f"hotloop.{kind}_tile.{number}"
     if name in module.globals:
         return module.globals[name]
     pointer = number.as_pointer()
-    arguments = [pointer, I64, pointer, I64, pointer, I64, I64, pointer, I64, I64, I64, I64, I64]
+    arguments = [pointer, I64, pointer, I64, pointer, I64, I64, I64, pointer, I64, I64, I64, I64, I64, I64]
     arguments += [I32.as_pointer()] * kind.endswith("listed")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     function.attributes.add("optsize")  # not unrolled
     builder = ir.IRBuilder(function.append_basic_block())
-    (out, o_row, start, s_row, a, a_row, a_col, b, b_row, inner,
-     n_rows, n_cols, after, *places) = function.args  # fmt: skip
+    (out, o_row, start, s_row, a, a_row, a_col, a_tile, b, b_row, inner,
+     tiles, n_rows, n_cols, after, *places) = function.args  # fmt: skip
     rows, lanes = target_shape(context, item.bitwidth // 8)
     shapes = {"row": (1, ROW_VECTORS), "flat": (rows // 2, VECTORS)}
     rows, count = shapes.get(kind, (rows, 1 if kind.startswith("narrow") else VECTORS))
     n_full = count - 1 if kind in ("edge", "listed") else 0
     vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols, n_full)
-    height = None if kind == "full" else n_rows
-    out_rows, a_rows, start_rows = (
-        row_places(builder, base, step, rows, height)
-        for base, step in ((out, o_row), (a, a_row), (start, s_row))
-    )
-    a_rows = [_opaque(builder, base) for base in a_rows]
-    first = [vectors.load(base) for base in start_rows]
+    height = None if kind in ("full", "narrow") else n_rows
 
-    def term(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
-        """Add a[:, p] b[p, :]."""
-        if places:
-            p = builder.zext(builder.load(builder.gep(places[0], [p])), I64)
-        b_row_p = vectors.load(builder.gep(b, [builder.mul(p, b_row)]))
-        step = builder.mul(p, a_col)
-        return [
-            vectors.multiply_add(builder.load(builder.gep(base, [step])), b_row_p, row)
-            for base, row in zip(a_rows, sums, strict=True)
-        ]
+    def tile(t: Any) -> None:
+        """The t-th tile."""
+        out_rows, a_rows, start_rows = (
+            row_places(builder, builder.gep(base, [builder.mul(t, apart)]), step, rows, height)
+            for base, step, apart in (
+                (out, o_row, builder.mul(o_row, I64(rows))),
+                (a, a_row, a_tile),
+                (start, s_row, builder.mul(s_row, I64(rows))),
+            )
+        )
+        a_rows = [_opaque(builder, base) for base in a_rows]
+        first = [vectors.load(base) for base in start_rows]
 
-    write_finished(builder, vectors, out_rows, sum_over(builder, inner, first, term), after)
+        def term(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
+            """Add a[:, p] b[p, :]."""
+            if places:
+                p = builder.zext(builder.load(builder.gep(places[0], [p])), I64)
+            b_row_p = vectors.load(builder.gep(b, [builder.mul(p, b_row)]))
+            step = builder.mul(p, a_col)
+            return [
+                vectors.multiply_add(builder.load(builder.gep(base, [step])), b_row_p, row)
+                for base, row in zip(a_rows, sums, strict=True)
+            ]
+
+        write_finished(builder, vectors, out_rows, sum_over(builder, inner, first, term), after)
+
+    with cgutils.for_range(builder, tiles) as loop:
+        tile(loop.index)
     builder.ret_void()
     return function
 
 
 def _call_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
-    """Call the tile where the offsets point."""
-    (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
-     n_rows, n_cols, after, *listed) = args  # fmt: skip
+    """Call the function where the offsets point."""
+    (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row, inner,
+     tiles, n_rows, n_cols, after, *listed) = args  # fmt: skip
 
     def pointer(array_type: Any, array: Any, offset: Any) -> Any:
         return pointer_to(context, builder, array_type, array, offset)
 
     out_type, start_type, a_type, b_type, *list_type = array_types
     arguments = [pointer(out_type, out, o), o_row, pointer(start_type, start, s), s_row]
-    arguments += [pointer(a_type, a, a0), a_row, a_col, pointer(b_type, b, b0), b_row]
-    arguments += [inner, n_rows, n_cols, after]
+    arguments += [pointer(a_type, a, a0), a_row, a_col, a_tile, pointer(b_type, b, b0), b_row]
+    arguments += [inner, tiles, n_rows, n_cols, after]
     arguments += [pointer(*list_type, *listed)] if listed else []
     builder.call(_tile_function(context, builder.module, out_type.dtype, kind), arguments)
 
@@ -202,14 +219,14 @@ def _make_tile(kind: str) -> Any:
 
         return signature, codegen
 
-    def tile(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner,
-             rows, cols, after):  # fmt: skip
-        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n)
+    def tile(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row,
+             inner, tiles, rows, cols, after):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, n, n, b, n, n, n, n, n, n, n)
         return written(signature, out, start, a, b)
 
-    def tile_of_listed(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row,
-                       inner, rows, cols, after, places, first):  # fmt: skip
-        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n, places, n)
+    def tile_of_listed(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0,
+                       b_row, inner, tiles, rows, cols, after, places, first):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, n, n, b, n, n, n, n, n, n, n, places, n)
         return written(signature, out, start, a, b, places)
 
     return intrinsic(tile_of_listed if kind.endswith("listed") else tile)

@@ -119,6 +119,8 @@ def multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, aft
         most = ROW_VECTORS // VECTORS
         room = most if b.col == 1 else len(panel) // (max(inner, 1) * tile_cols)
         tile_rows, tile_cols = 1, min(most, room) * tile_cols
+    a_tile = tile_rows * a_step
+    at_once = 1 if very_wide else rows // tile_rows  # something is fetched with each of very wide ones
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         # The last 4 of 100 columns, say: a wider tile would mostly compute what does not exist.
@@ -130,40 +132,44 @@ def multiply_rows(out, start, a, a_step, b, first, last, cols, inner, panel, aft
             copy_terms(panel, 0, b.data, b.offset + j, b.row, n_cols, inner, tile_cols)
         else:
             source, offset, step = b.data, b.offset + j, b.row
-        for i in range(first, last, tile_rows):
-            n_rows = min(tile_rows, last - i)
-            k = i - first
-            from_a = a.offset + k * a_step
+        i, from_a = first, a.offset
+        while i < last:
+            tiles, n_rows = at_once, tile_rows
+            if last - i < tile_rows:
+                tiles, n_rows = 1, min(last - i, tile_rows // 2) if narrow else last - i
             from_start = start.offset + i * start.row + j
             to = out.offset + i * out.row + j
             if very_wide:
+                k = i - first
                 lo, hi = inner * k // rows, inner * (k + tile_rows) // rows
                 _fetch_next(out, to + tile_rows * out.row, tile_rows, b, j + tile_cols, lo, hi)
             if tile_rows == 1:
                 row_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    a_tile, source, offset, step, inner, tiles, n_rows, n_cols, after,
                 )  # fmt: skip
             elif n_rows <= tile_rows // 2:
                 flat_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    a_tile, source, offset, step, inner, tiles, n_rows, n_cols, after,
                 )  # fmt: skip
             elif narrow:
                 narrow_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    a_tile, source, offset, step, inner, tiles, n_rows, n_cols, after,
                 )  # fmt: skip
             elif n_rows == tile_rows and n_cols == tile_cols:
                 full_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    a_tile, source, offset, step, inner, tiles, n_rows, n_cols, after,
                 )  # fmt: skip
             else:
                 edge_tile(
-                    out.data, to, out.row, start.data, from_start, start.row,
-                    a.data, from_a, a.row, a.col, source, offset, step, inner, n_rows, n_cols, after,
+                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
+                    a_tile, source, offset, step, inner, tiles, n_rows, n_cols, after,
                 )  # fmt: skip
+            i += tiles * n_rows
+            from_a += tiles * a_tile if n_rows == tile_rows else n_rows * a.row
 
 
 @apart
