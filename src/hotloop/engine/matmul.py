@@ -65,6 +65,8 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
         else:
             multiply_terms(out, so_far, some_a, some_b, rows, cols, some, panel, then)
     if (by_rows or by_terms) and after != PLAIN:
+        if cols == 1 and out.row == 1:  # a column that lies together, as a row does
+            rows, cols = 1, rows
         for i in range(rows):
             _finish(out, i, cols, after)
 

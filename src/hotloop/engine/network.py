@@ -122,7 +122,13 @@ def backward_row(net, k, theta, x, n, lo, hi, mode, crew, panel):
             # Where the ReLU before has let nothing through, nothing goes back.
             before = net.table[k - 1]
             after = before[VALUE] - before[DELTA] if is_relu(net, k - 1) else PLAIN
-            multiply_layer(net, k, out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
+            if len(net.row_loss) == 1 and hi > lo:
+                # Of one sample the product is turned over: rows of W as they lie, times a column.
+                column, result = Matrix(net.work, row[DELTA], 1, 1), Matrix(out.data, out.offset, 1, 1)
+                w = Matrix(theta, row[WEIGHT], n_out, 1)
+                multiply_layer(net, k, result, zeros, w, column, n_in, 1, n_out, panel, after)
+            else:
+                multiply_layer(net, k, out, zeros, deltas, transposed, hi - lo, n_in, n_out, panel, after)
         return
     if is_relu(net, k) and k + 1 < len(net.table) and net.table[k + 1, OP] == DENSE:
         return  # the dense row after it has done this
