@@ -7,9 +7,10 @@ Which loop a parameter is about, in `engine/walk.py` unless said:
 backward only                         `pack_transposed` in `engine/packing.py`, on `full_square`
 1024, 2048, not 512                   `WIDE` and `VERY_WIDE`: what is packed; passes of `matmul.MOST_TERMS`
 gradient, from 128 units              `SOME`, `MANY` and `SPREAD`; `pack_groups` in `engine/packing.py`
-1 or 2 units                          `few.few_by_rows` in forward; in the gradient `few_by_terms` of 1
+1 unit                                `few.few_by_rows` in forward, `few_by_terms` in the gradient
 2 to 10 units, gradient               `few.multiply_turned`, and `is_worth_turning`
-10 units, 4 units                     `narrow_tile`, and in backward sums of so few terms
+2 or 4 units, forward                 `engine/quads.py`
+10 units, and backward of 4           `narrow_tile`, and in backward sums of so few terms
 4 inputs, gradient                    `flat_tile` in `engine/tile.py`
 8 inputs                              `edge_tile`, and in forward sums of so few terms
 Zeros                                 `engine/sparse.py`, and `listed_tile` in `engine/tile.py`
