@@ -99,7 +99,7 @@ def test_every_layer_and_any_number_of_threads(network, n_threads, monkeypatch):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
-@pytest.mark.parametrize("units", [(5,), (64, 40, 7), (3, 6), (1, 2, 5)])
+@pytest.mark.parametrize("units", [(5,), (64, 40, 7), (3, 6), (1, 2, 5), (4, 5)])
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_any_share_of_zeros_and_any_width(share, units, use_bias, monkeypatch):
     X, y = sparse_rows(share=share)

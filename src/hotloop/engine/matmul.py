@@ -15,18 +15,21 @@ terms and columns alone: not on the tile it falls into, on the other rows, or on
 
 from hotloop._jit import apart, kernel
 from hotloop.engine.few import FEW, WORTH_FEW, few_by_rows, few_by_terms, is_worth_turning, multiply_turned
-from hotloop.engine.quads import QUAD, few_by_quads, fill_quads
+from hotloop.engine.quads import QUAD, few_by_quads, is_worth_quads
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED
 from hotloop.engine.walk import BLOCK_ROWS, MOST_TERMS, WIDE, Matrix, a_pays, multiply_terms, passes_over
 
-__all__ = ["MOST_TERMS", "Matrix", "multiply", "panel_size"]
+__all__ = ["MOST_TERMS", "OWN_ORDER", "Matrix", "multiply", "panel_size"]
+
+OWN_ORDER = max(FEW, QUAD)
+"""To so many columns or fewer a sum may be made of several: in another order than term after term."""
 
 
 def panel_size(terms: int, cols: int, spread: int) -> int:
     """Numbers of scratch that products of up to so many terms and columns want; `spread` as in `a_pays`."""
     terms = min(terms, MOST_TERMS)
     packs = a_pays(True, cols, spread)  # the other `a` needs more columns
-    return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, max(FEW, QUAD) * MOST_TERMS)
+    return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, OWN_ORDER * MOST_TERMS)
 
 
 @kernel
@@ -38,7 +41,7 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
     `panel` is scratch of the size that `panel_size` says; with room for no more than a panel of `b`, `a` is
     not packed, and a single row has a narrower tile.
     """
-    by_quads = a.col == 1 and fill_quads(out.data, cols, inner)
+    by_quads = a.col == 1 and is_worth_quads(out.data, cols, inner)
     by_rows = cols <= FEW and a.col == 1 and cols * WORTH_FEW < inner and not by_quads
     by_terms = cols <= FEW and a.row == 1 and cols * WORTH_FEW < rows and not (by_quads or by_rows)
     turned = a.row == 1 and b.col == 1 and after == PLAIN and is_worth_turning(out, rows, cols, inner)

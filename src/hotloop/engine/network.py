@@ -9,9 +9,8 @@ import numpy as np
 from hotloop._jit import kernel
 from hotloop.activations import COMMON, RELU, activate, activate_backward
 from hotloop.engine.address import NOWHERE, call
-from hotloop.engine.few import FEW
 from hotloop.engine.lone import Lone
-from hotloop.engine.matmul import Matrix
+from hotloop.engine.matmul import OWN_ORDER, Matrix
 from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BACKWARD,
@@ -49,7 +48,7 @@ def forward(net, theta, x, n, mode, crew, panel):
         op, n_in, n_out = row[OP], row[N_IN], row[N_OUT]
         if k < done:
             pass  # in a relay, in the step before, or by the dense row before
-        elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > FEW:
+        elif op == DENSE and mode.training and net.calls[SINGLE_FORWARD] != NOWHERE and n_out > OWN_ORDER:
             # Minibatches of one row, which one thread has. (To few outputs sums have another order.)
             if lo < hi:
                 one = Lone(row, net.work, net.partial[PLACES], net.zeros)

@@ -18,7 +18,7 @@ from hotloop._jit import INTRINSICS, apart, cgutils, intrinsic, kernel, types
 from hotloop.engine.tile import VECTORS, finished, tile_shape, write_finished
 from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, row_places, sum_over, target_shape
 
-__all__ = ["QUAD", "few_by_quads", "fill_quads", "pack_quads"]
+__all__ = ["QUAD", "few_by_quads", "is_worth_quads", "pack_quads"]
 
 QUAD = 4
 """Terms that are read at once, columns at most, and rows that are finished together."""
@@ -28,10 +28,10 @@ TURNED = [QUAD * k + line for line in range(QUAD) for k in range(QUAD)]
 
 
 @kernel
-def fill_quads(numbers, cols, inner):
+def is_worth_quads(numbers, cols, inner):
     """Whether quads take less time than a tile, and than dot products (`few.few_by_rows`).
 
-    These are as fast for a long column alone.
+    For a single column dot products of many terms are as fast, and twice as fast for a single row.
     """
     lanes = tile_shape(numbers)[1] // VECTORS
     return cols <= QUAD and (cols > 1 or inner <= LANES) and (lanes > QUAD or not INTRINSICS)

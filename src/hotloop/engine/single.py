@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.address import address_of
 from hotloop.engine.descent import CHUNK
-from hotloop.engine.few import FEW
 from hotloop.engine.lone import Lone, begin_outputs
+from hotloop.engine.matmul import OWN_ORDER
 from hotloop.engine.strip import lanes_of, strips_of
 from hotloop.engine.table import (
     DELTA,
@@ -69,7 +69,7 @@ def link_single(net: Net, kernels: Callable[[int], tuple[Any, Any]], state: NDAr
             continue
         row[SINGLE] = 1
         net.calls[SINGLE_STEP] = address_of(step, (one, numbers, numbers, state, x, x, 0, 0, 0))
-        large = row[N_OUT] > FEW and row[N_IN] * row[N_OUT] > CHUNK
+        large = row[N_OUT] > OWN_ORDER and row[N_IN] * row[N_OUT] > CHUNK
         keeps = net.table[1:2, OP].tolist() == [ELEMENTWISE]
         if k == 0 and large and keeps and ahead is not None and not net.limited:
             net.calls[SINGLE_AHEAD] = address_of(ahead, (one, numbers, numbers, state, x, x, 0, x, 0))

@@ -13,12 +13,12 @@ from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, kernel_inline, types
 from hotloop.engine.address import NOWHERE, address_of, asked
-from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply
+from hotloop.engine.matmul import Matrix, multiply
 from hotloop.engine.packing import copy_terms
 from hotloop.engine.table import DENSE, N_IN, N_OUT, OP, PRODUCT, Net
 from hotloop.engine.tile import PLAIN, VECTORS, listed_tile, narrow_listed_tile, tile_shape
 from hotloop.engine.vectors import target_shape
-from hotloop.engine.walk import is_worth_copying
+from hotloop.engine.walk import is_worth_copying, passes_over
 
 __all__ = ["FEWEST_INPUTS", "FEWEST_OUTPUTS", "link_sparse", "multiply_layer", "multiply_sparse"]
 
@@ -57,7 +57,7 @@ def multiply_layer(net, k, out, start, a, b, rows, cols, inner, panel, after):
 def multiply_sparse(out, start, a, b, rows, cols, inner, panel, after):
     """Do what `multiply` does, if `a` is mostly zeros: returns whether it is done. `b` has ``col=1``."""
     tile_rows, tile_cols = tile_shape(out.data)
-    passes = max((inner + MOST_TERMS - 1) // MOST_TERMS, 1)
+    passes = passes_over(inner)
     most = (inner + passes - 1) // passes
     copies = is_worth_copying(rows, cols)
     lists = panel[tile_cols * most * copies :].view(np.int32)
@@ -117,7 +117,6 @@ def _keep_marked(places):
 def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, after, copies):
     """The product over the terms that are listed for each tile; whether it `copies` panels of `b`."""
     tile_rows, tile_cols = tile_shape(out.data)
-    one, none = np.int64(1), np.int64(0)
     for j in range(0, cols, tile_cols):
         n_cols = min(tile_cols, cols - j)
         narrow = n_cols <= tile_cols // VECTORS
@@ -131,13 +130,15 @@ def _multiply_listed(out, start, a, b, rows, cols, terms, panel, lists, room, af
             to, count = out.offset + i * out.row + j, np.int64(lists[at])
             if narrow:
                 narrow_listed_tile(
-                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
-                    none, source, offset, step, count, one, n_rows, n_cols, after, lists, at + 1,
+                    out.data, to, out.row, start.data, from_start, start.row,
+                    a.data, from_a, a.row, a.col, source, offset, step, count, n_rows, n_cols, after,
+                    lists, at + 1,
                 )  # fmt: skip
             else:
                 listed_tile(
-                    out.data, to, out.row, start.data, from_start, start.row, a.data, from_a, a.row, a.col,
-                    none, source, offset, step, count, one, n_rows, n_cols, after, lists, at + 1,
+                    out.data, to, out.row, start.data, from_start, start.row,
+                    a.data, from_a, a.row, a.col, source, offset, step, count, n_rows, n_cols, after,
+                    lists, at + 1,
                 )  # fmt: skip
 
 

@@ -63,10 +63,9 @@ def plain_tile(
 
 
 def plain_listed_tile(
-    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row, inner, tiles, rows, cols,
-    after, places, first,
-):  # fmt: skip
-    """`plain_tile` over the terms places[first : first + inner], for one tile."""
+    out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row, inner, rows, cols, after, places, first
+):
+    """One `plain_tile`, over the terms places[first : first + inner]."""
     for i in range(rows):
         for j in range(cols):
             total = start[s + i * s_row + j]
@@ -160,6 +159,8 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
 
 def _call_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: str) -> None:
     """Call the function where the offsets point."""
+    if kind.endswith("listed"):  # one tile, since each has a list of its own
+        args = [*args[:10], I64(0), *args[10:14], I64(1), *args[14:]]
     (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row, inner,
      tiles, n_rows, n_cols, after, *listed) = args  # fmt: skip
 
@@ -224,9 +225,9 @@ def _make_tile(kind: str) -> Any:
         signature = types.void(out, n, n, start, n, n, a, n, n, n, n, b, n, n, n, n, n, n, n)
         return written(signature, out, start, a, b)
 
-    def tile_of_listed(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0,
-                       b_row, inner, tiles, rows, cols, after, places, first):  # fmt: skip
-        signature = types.void(out, n, n, start, n, n, a, n, n, n, n, b, n, n, n, n, n, n, n, places, n)
+    def tile_of_listed(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, a_col, b, b0, b_row,
+                       inner, rows, cols, after, places, first):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n, places, n)
         return written(signature, out, start, a, b, places)
 
     return intrinsic(tile_of_listed if kind.endswith("listed") else tile)
