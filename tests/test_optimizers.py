@@ -469,6 +469,27 @@ KERNELS = [  # kernel, how many vectors it takes, how many numbers
 ]
 
 
+@pytest.mark.kernels
+@pytest.mark.parametrize("betas", [(0.0, 0.0), (0.3, 0.9), (0.9, 0.3), (0.5, 0.5), (0.9, 0.999)])
+def test_small_gradients_of_adam_after_large_ones(betas):
+    """In float32 the averages are accurate to a few roundings, whatever came before, and v never negative."""
+    rng = np.random.default_rng(0)
+    gradients = (10.0 ** rng.uniform(-5, 5, (30, 50)) * rng.standard_normal((30, 50))).astype(np.float32)
+    gradients[rng.random(gradients.shape) < 0.2] = 0
+    optimizer = hl.Adam(0.1, betas=betas)
+    state, theta = np.zeros((2, 50), np.float32), np.zeros(50, np.float32)
+    update = update_of(optimizer, 30, state)
+    m = v = scale = np.zeros(50)
+    for step, gradient in enumerate(gradients):
+        take_step(optimizer, update, step, theta, gradient, 0, 50)
+        g = gradient.astype(np.float64)
+        m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g
+        scale = betas[0] * scale + (1 - betas[0]) * np.abs(g)  # m is a difference of numbers of this size
+        assert (np.abs(state[0] - m) <= 2e-6 * scale + 1e-37).all()
+        np.testing.assert_allclose(state[1], v, rtol=2e-6, atol=1e-37)
+        assert np.isfinite(theta).all()
+
+
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")
 @pytest.mark.parametrize(("step", "vectors", "numbers"), KERNELS, ids=lambda k: getattr(k, "__name__", k))
 def test_float32_steps_hold_no_float64(step, vectors, numbers):

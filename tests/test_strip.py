@@ -1,4 +1,8 @@
-"""Strips of W in registers: what their plain forms do, to the last bit, and nothing beside it."""
+"""Strips of W in registers: what their plain forms do, to the last bit, and nothing beside it.
+
+The rule of Adam rounds otherwise than its plain form, which is compared with tolerances; to the last bit its
+strips do what the loop over a gradient in memory does.
+"""
 
 import numpy as np
 import pytest
@@ -9,16 +13,13 @@ from hotloop.engine.single import (
     move_strips,
     move_strips_ahead,
     plain_add,
+    plain_add_all,
     plain_move,
     plain_move_ahead,
 )
 from hotloop.engine.strip import MOST, lanes_of
-from hotloop.optimizers.adam import (
-    adam_strips,
-    adam_strips_ahead,
-    plain_adam,
-    plain_adam_ahead,
-)
+from hotloop.optimizers import adam as adam_module
+from hotloop.optimizers.adam import adam_step, adam_strips, adam_strips_ahead
 from hotloop.optimizers.sgd import (
     momentum_strips,
     momentum_strips_ahead,
@@ -33,7 +34,7 @@ NUMBERS = {
     "move": (0.1,),
     "momentum": (0.1, 0.9, 0),
     "nesterov": (0.1, 0.9, 1),
-    "adam": (0.99, 0.9, 0.1, 0.95, 0.05, 0.01, 1e-8),
+    "adam": (0.9, 0.1, 0.95, 0.05, 0.01, 1e-8),
 }
 N_ARRAYS = {"momentum": 2, "nesterov": 2, "adam": 3}
 
@@ -73,6 +74,22 @@ def adam_ahead(passing, at, step, places, x, delta, z, y, numbers):
     adam_strips_ahead(passing, at, step, places, x, delta, z, y, numbers)
 
 
+@kernel_exact
+def adam_vectors(passing, at, grad, numbers):
+    adam_module.adam_vectors(passing, at, grad, numbers)
+
+
+def adam_by_rows(passing, at, step, places, x, delta, z, y, numbers):
+    """The loop over a gradient in memory, of each row."""
+    for i, x_i in enumerate(x):
+        adam_vectors(passing, at + i * step, x_i * delta, numbers)
+
+
+def adam_by_rows_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    adam_by_rows(passing, at, step, places, x, delta, z, y, numbers)
+    plain_add_all(passing, at, step, z, y)
+
+
 KINDS = {
     "add": (add, plain_add),
     "move": (move, plain_move),
@@ -81,8 +98,8 @@ KINDS = {
     "momentum ahead": (momentum_ahead, plain_momentum_ahead),
     "nesterov": (momentum, plain_momentum),
     "nesterov ahead": (momentum_ahead, plain_momentum_ahead),
-    "adam": (adam, plain_adam),
-    "adam ahead": (adam_ahead, plain_adam_ahead),
+    "adam": (adam, adam_by_rows),
+    "adam ahead": (adam_ahead, adam_by_rows_ahead),
 }
 
 
@@ -140,10 +157,10 @@ def test_what_it_computes(kind, dtype):
             before[1][index] = v = numbers[1] * before[1][index] + g
             w = w - numbers[0] * (g + numbers[1] * v if which == "nesterov" else v)
         elif which == "adam":
-            kept, keep_m, take_m, keep_v, take_v, eta, epsilon = map(float, numbers)
+            keep_m, take_m, keep_v, take_v, eta, epsilon = map(float, numbers)
             before[1][index] = keep_m * before[1][index] + take_m * g
             before[2][index] = keep_v * before[2][index] + take_v * g * g
-            w = kept * w - eta * before[1][index] / (np.sqrt(before[2][index]) + epsilon)
+            w = w - eta * before[1][index] / (np.sqrt(before[2][index]) + epsilon)
         before[0][index] = w
         if kind == "add" or "ahead" in kind:
             to = to + y[rows].astype(np.float64) @ w
@@ -162,3 +179,28 @@ def test_no_rows(n_cols):
         strip(passing, at, step, None if places is None else places[:0], x[:0], delta, z, y[:0], numbers)
         for one, other in zip(found, before, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(not INTRINSICS, reason="the plain form is all there is")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_vectors_of_adam_are_its_loop_but_for_rounding(dtype):
+    """Of any length, gradients and averages of all sizes, and nothing beside what was asked for changes."""
+    eta, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
+    near, rng = 8 * np.finfo(dtype).eps, np.random.default_rng(0)
+    for n in (0, 1, 15, 16, 17, 33, 1000):
+        size = 10.0 ** rng.uniform(-6, 3, (4, BEFORE + n + 5))
+        w, grad, m, v = (size * rng.standard_normal(size.shape)).astype(dtype)
+        v *= v
+        numbers = tuple(dtype(number) for number in (beta1, 1 - beta1, beta2, 1 - beta2, eta, epsilon))
+        found, expected = [array.copy() for array in (w, m, v)], [w, m, v]
+        adam_vectors(tuple(found), BEFORE, grad[:n], numbers)
+        here = [array[BEFORE : BEFORE + n] for array in expected]
+        moved = here[0].copy()
+        scale = np.abs(here[1]) + np.abs(grad[:n])  # of what m is a difference
+        adam_step(here[0], grad[:n], *here[1:], eta, 1.0, 1.0, beta1, beta2, epsilon)
+        moved = np.abs(here[0] - moved) + np.abs(moved)
+        wide = eta * scale / (np.sqrt(here[2]) + epsilon)
+        for one, other, size in zip(found, expected, [moved + wide, scale, here[2]], strict=True):
+            difference = np.abs(one - other)
+            assert (difference[BEFORE : BEFORE + n] <= near * size).all()
+            assert not np.delete(difference, np.s_[BEFORE : BEFORE + n]).any()

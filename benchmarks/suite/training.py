@@ -3,7 +3,7 @@
 =====================================  ===============================================================
 only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1 most, as it runs once a row
 batch 1, sgd and adam                  the pass over W: `engine/strip.py`
-OneSample of some units                those that are no whole vectors, or are many (`wide_columns`)
+OneSample of some units                those that are no whole vectors, or are many (`as_they_lie`)
 batch 32 and 128, not 1                the tiled products of `engine/matmul.py`: which one, says `products.py`
 SmallNetwork, not Digits               what a step costs before any arithmetic: table, barrier, calls
 ShortEpochs                            Python between epochs: `trainer.py`, `evaluation.py`, callbacks

@@ -48,6 +48,7 @@ __all__ = [
     "either_nonzero",
     "link_single",
     "nonzeros",
+    "plain_add_all",
     "single_forward",
     "single_step",
     "single_step_ahead",
@@ -152,6 +153,15 @@ def plain_add(passing, at, step, places, x, delta, z, y, numbers):
 
 
 @kernel_in_order
+def plain_add_all(passing, at, step, z, y):
+    """`plain_add` of all rows."""
+    for i in range(len(y)):
+        w = passing[0][at + i * step :]
+        for j in range(len(z)):
+            z[j] += y[i] * w[j]
+
+
+@kernel_in_order
 def plain_move(passing, at, step, places, x, delta, z, y, numbers):
     """W ← W − η x δᵀ, for the places i: what `strips_of` makes of `moved_vector`."""
     for place in places:
@@ -168,10 +178,9 @@ def plain_move_ahead(passing, at, step, places, x, delta, z, y, numbers):
     plain_add(passing, at, step, places, x, delta, z, y, numbers)
 
 
-def moved_vector(vectors, row, x, delta, numbers):
+def moved_vector(vectors, row, g, numbers):
     """`moved`, as `strips_of` wants it."""
-    builder = vectors.builder
-    return [builder.fsub(row[0], builder.fmul(numbers[0], builder.fmul(x, delta)))]
+    return [vectors.builder.fsub(row[0], vectors.builder.fmul(numbers[0], g))]
 
 
 if INTRINSICS:

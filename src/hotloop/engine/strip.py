@@ -6,6 +6,10 @@ time. So W is taken in strips of `MOST` vectors, for which z and δ fit the regi
 
 LLVM finds this by itself where it knows the number of columns, but makes single multiplications of them where
 these are few. So the loop is written as vectors. Its plain forms are with those who use it.
+
+What is done to a number of W is a rule, written for a vector. The same rule makes the loop over a gradient
+that is in memory (`steps_of`). So the two agree to the last bit, in whole vectors and in what is left of
+them.
 """
 
 from collections.abc import Callable
@@ -16,7 +20,7 @@ from hotloop._jit import cgutils, intrinsic, kernel, processor, types
 from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import I64, Vectors, pointer_to, sum_over, target_shape
 
-__all__ = ["FEWEST_UNITS", "MOST", "lanes_of", "strips_of"]
+__all__ = ["FEWEST_UNITS", "lanes_of", "steps_of", "strips_of"]
 
 MOST = 8 if "+avx512f" in processor()[1] else 4
 """Vectors of a strip: as many for z as for δ, so half of the registers that AVX-512 has, and AVX."""
@@ -30,6 +34,11 @@ def lanes_of(numbers):
     return tile_shape(numbers)[1] // VECTORS
 
 
+Rule = Callable[[Vectors, list[Any], Any, list[Any]], list[Any]]
+"""``rule(vectors, row, g, numbers)``: what becomes of a vector of each array that passes by (W is the first),
+given that of the gradient, as LLVM."""
+
+
 @dataclass
 class _Operands:
     """What a strip works on, as LLVM: where it begins in each array."""
@@ -40,7 +49,7 @@ class _Operands:
     step: Any  # numbers from a row to the next
     n_rows: Any
     row: Callable[[Any], Any]  # p → the number of the p-th row
-    x: Any
+    x: Any  # or None: the gradient is δ itself
     y: Any
     numbers: list[Any]
 
@@ -51,25 +60,33 @@ class _Operands:
         return replace(self, passing=passing, delta=delta, z=z)
 
 
-def _write_strip(vectors: Vectors, on: _Operands, rule: Callable[..., list[Any]] | None, ahead: bool) -> None:
+def _change(vectors: Vectors, on: _Operands, rule: Rule, where: list[Any], k: int, x: Any, delta: Any) -> Any:
+    """Vector k of W after the rule, which is written to where the row begins, with what is kept of it."""
+    g = delta if x is None else vectors.builder.fmul(x, delta)
+    numbers = [vectors.splat(number, vectors.type) for number in on.numbers]
+    after = rule(vectors, [vectors.load_one(base, k) for base in where], g, numbers)
+    for base, value in zip(where, after, strict=True):
+        vectors.store_one(value, base, k)
+    return after[0]
+
+
+def _factor(vectors: Vectors, numbers: Any, i: Any) -> Any:
+    """Number i of them, in every lane."""
+    return vectors.splat(vectors.builder.load(vectors.builder.gep(numbers, [i])), vectors.type)
+
+
+def _write_strip(vectors: Vectors, on: _Operands, rule: Rule | None, ahead: bool) -> None:
     """The loop over the rows of a strip, as wide as `vectors`."""
     builder = vectors.builder
-    numbers = [vectors.splat(number, vectors.type) for number in on.numbers]
     deltas = vectors.load(on.delta) if rule else []
 
     def changed(where: list[Any], i: Any) -> list[Any]:
         """Row i of W after the rule; `where` it begins, and what is kept of it."""
         if rule is None:
             return vectors.load(where[0])
-        w, x_i = [], vectors.splat(builder.load(builder.gep(on.x, [i])), vectors.type)
-        for k in range(vectors.count):
-            # One vector is written before the next is read: all would not fit the registers.
-            before = [vectors.load_one(base, k) for base in where]
-            after = rule(vectors, before, x_i, deltas[k], numbers)
-            for base, value in zip(where, after, strict=True):
-                vectors.store_one(value, base, k)
-            w.append(after[0])
-        return w
+        x = None if on.x is None else _factor(vectors, on.x, i)
+        # One vector is written before the next is read: all would not fit the registers.
+        return [_change(vectors, on, rule, where, k, x, deltas[k]) for k in range(vectors.count)]
 
     def turn(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
         i = on.row(p)
@@ -80,8 +97,25 @@ def _write_strip(vectors: Vectors, on: _Operands, rule: Callable[..., list[Any]]
         vectors.store(total, on.z)
 
 
-def _over_columns(builder: Any, lanes: int, n_cols: Any, write: Callable[[Any, int, Any], None]) -> None:
-    """The loop over the strips: ``write(j, count, n)`` for that from column j on.
+def _write_rows(vectors: Vectors, on: _Operands, rule: Rule, ahead: bool, count: Any) -> None:
+    """The loop over rows of `count` vectors, one after the other as they lie in memory."""
+    builder = vectors.builder
+    with cgutils.for_range(builder, on.n_rows) as rows:
+        i = on.row(rows.index)
+        row = replace(on, passing=[builder.gep(base, [builder.mul(i, on.step)]) for base in on.passing])
+        x = None if on.x is None else _factor(vectors, on.x, i)
+        y = _factor(vectors, on.y, i) if ahead else None
+        with cgutils.for_range(builder, count) as columns:
+            here = row.from_column(builder, builder.mul(columns.index, I64(vectors.lanes)))
+            w = _change(vectors, on, rule, here.passing, 0, x, vectors.load_one(here.delta, 0))
+            if ahead:
+                vectors.store_one(vectors.fused(y, w, vectors.load_one(here.z, 0)), here.z, 0)
+
+
+def _over_columns(
+    builder: Any, lanes: int, first: Any, n_cols: Any, write: Callable[[Any, int, Any], None]
+) -> None:
+    """The loop over the strips from column `first` on: ``write(j, count, n)`` for that from column j on.
 
     It has `count` whole vectors; or one of which `n` columns exist, else None: what is less than a vector is
     a strip by itself. (Rows of which a part is masked, one right after the other, would wait for each other:
@@ -93,7 +127,7 @@ def _over_columns(builder: Any, lanes: int, n_cols: Any, write: Callable[[Any, i
     builder.branch(loop)
     builder.position_at_end(loop)
     j = builder.phi(I64)
-    j.add_incoming(I64(0), before)
+    j.add_incoming(first, before)
     builder.cbranch(builder.icmp_signed("<", j, n_cols), body, end)
     builder.position_at_end(body)
     n = builder.sub(n_cols, j)
@@ -114,14 +148,18 @@ def _over_columns(builder: Any, lanes: int, n_cols: Any, write: Callable[[Any, i
     builder.position_at_end(end)
 
 
-def strips_of(rule: Callable[..., list[Any]] | None, ahead: bool) -> Any:
+def strips_of(rule: Rule | None, ahead: bool, as_they_lie: bool = False) -> Any:
     """An intrinsic that changes rows of W by the rule, and, if it looks `ahead`, adds them to z.
 
     ``strips(passing, at, step, places, x, delta, z, y, numbers)``: for each i of `places` (if it is None, for
     each of `x`) row i of the arrays `passing`, W and what an optimizer keeps of it, becomes
-    ``rule(vectors, row, x[i], delta, numbers)``, and z += y[i] W. Row i begins at `at` + i `step`, and has as
-    many columns as z and δ. The rule writes LLVM, for one vector of the row. Without a rule W stays, and x
-    and δ are not read; without a look ahead z and y are not, but z still says how many columns there are.
+    ``rule(vectors, row, x[i] delta, numbers)``, and z += y[i] W. Row i begins at `at` + i `step`, and has as
+    many columns as z and δ. Without a rule W stays, and x and δ are not read; without a look ahead z and y
+    are not, but z still says how many columns there are.
+
+    Rows of more vectors than a strip has may be taken `as_they_lie`, all whole vectors of one and then those
+    of the next: where several arrays pass by that are so large, they come faster in the order of memory, and
+    beginning a row takes little of its time.
     """
 
     def strips(typing_context, passing, at, step, places, x, delta, z, y, numbers):
@@ -135,34 +173,87 @@ def strips_of(rule: Callable[..., list[Any]] | None, ahead: bool) -> Any:
             def start(kind: Any, array: Any) -> Any:
                 return pointer_to(context, builder, kind, array, I64(0))
 
-            def length(kind: Any, array: Any) -> Any:
-                return builder.extract_value(context.make_array(kind)(context, builder, array).shape, 0)
-
             def place(p: Any) -> Any:
                 found = builder.load(builder.gep(start(places, places_array), [p]))
                 return context.cast(builder, found, places.dtype, n64)
 
             listed = not isinstance(places, types.NoneType)
-            arrays = zip(passing, cgutils.unpack_tuple(builder, passing_arrays), strict=True)
             operands = _Operands(
-                passing=[pointer_to(context, builder, kind, array, at) for kind, array in arrays],
+                passing=_starts(context, builder, passing, passing_arrays, at),
                 delta=start(delta, delta_array),
                 z=start(z, z_array),
                 step=step,
-                n_rows=length(places, places_array) if listed else length(x, x_array),
+                n_rows=_length(context, builder, *((places, places_array) if listed else (x, x_array))),
                 row=place if listed else lambda p: p,
                 x=start(x, x_array),
                 y=start(y, y_array),
                 numbers=cgutils.unpack_tuple(builder, number_tuple),
             )
+            n_cols, first = _length(context, builder, z, z_array), I64(0)
+            if as_they_lie and rule is not None:
+                whole = builder.udiv(n_cols, I64(lanes))
+                count = builder.select(builder.icmp_signed(">", n_cols, I64(MOST * lanes)), whole, I64(0))
+                first = builder.mul(count, I64(lanes))
+                with builder.if_then(builder.icmp_signed(">", count, I64(0))):
+                    _write_rows(Vectors(builder, item, number, lanes, 1), operands, rule, ahead, count)
 
             def write(j: Any, count: int, n: Any) -> None:
                 vectors = Vectors(builder, item, number, lanes, count, n)
                 _write_strip(vectors, operands.from_column(builder, j), rule, ahead)
 
-            _over_columns(builder, lanes, length(z, z_array), write)
+            _over_columns(builder, lanes, first, n_cols, write)
             return context.get_dummy_value()
 
         return types.void(passing, n64, n64, places, x, delta, z, y, numbers), codegen
 
     return intrinsic(strips)
+
+
+def steps_of(rule: Rule) -> Any:
+    """An intrinsic that changes numbers of W by the rule, whose gradient is in memory.
+
+    ``steps(passing, at, grad, numbers)``: in each of the arrays `passing`, W and what an optimizer keeps of
+    it, as many numbers from `at` on as `grad` has.
+    """
+
+    def steps(typing_context, passing, at, grad, numbers):
+        item, n64 = grad.dtype, types.int64
+
+        def codegen(context, builder, signature, args):
+            passing_arrays, at, grad_array, number_tuple = args
+            number, lanes = context.get_data_type(item), target_shape(context, item.bitwidth // 8)[1]
+            gradient = pointer_to(context, builder, grad, grad_array, I64(0))
+            row = _Operands(
+                passing=_starts(context, builder, passing, passing_arrays, at),
+                delta=gradient,
+                z=gradient,  # not read
+                step=I64(0),
+                n_rows=I64(1),
+                row=lambda p: p,
+                x=None,
+                y=None,
+                numbers=cgutils.unpack_tuple(builder, number_tuple),
+            )
+            n = _length(context, builder, grad, grad_array)
+            count = builder.udiv(n, I64(lanes))
+            _write_rows(Vectors(builder, item, number, lanes, 1), row, rule, False, count)
+            done = builder.mul(count, I64(lanes))
+            with builder.if_then(builder.icmp_signed("<", done, n)):
+                rest = Vectors(builder, item, number, lanes, 1, builder.sub(n, done))
+                _write_strip(rest, row.from_column(builder, done), rule, False)
+            return context.get_dummy_value()
+
+        return types.void(passing, n64, grad, numbers), codegen
+
+    return intrinsic(steps)
+
+
+def _starts(context: Any, builder: Any, kinds: Any, arrays: Any, at: Any) -> list[Any]:
+    """Where number `at` of each array of a tuple is."""
+    pairs = zip(kinds, cgutils.unpack_tuple(builder, arrays), strict=True)
+    return [pointer_to(context, builder, kind, array, at) for kind, array in pairs]
+
+
+def _length(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Numbers in an array."""
+    return builder.extract_value(context.make_array(kind)(context, builder, array).shape, 0)

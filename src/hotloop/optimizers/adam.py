@@ -1,7 +1,8 @@
 """Adam and AdamW: a running mean of the gradient over a running root mean square.
 
-`adam_step` is the loop that most training spends its time in, beside products. For a single sample there
-are loops that also make the gradient, and the next sample's outputs, as they pass.
+`adam_step` is the loop to read. Training spends most of its time in this, beside products, so it is also
+written as vectors (`adam_vector`), of which `engine.strip` makes three loops: over a gradient in memory, and
+for a single sample two that make the gradient, and the next sample's outputs, as they pass.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.lone import begin_outputs
 from hotloop.engine.mathfun import less_quotient, quotient
-from hotloop.engine.strip import FEWEST_UNITS, MOST, lanes_of, strips_of
+from hotloop.engine.single import plain_add_all
+from hotloop.engine.strip import FEWEST_UNITS, steps_of, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
 
-__all__ = ["Adam", "AdamW", "lone_adam_step", "lone_amsgrad_step"]
+__all__ = ["Adam", "AdamW"]
 
 ADAM_CODE = 1
+SHORTEST_MEMORY = 0.5
+"""The least β of `adam_vector`, whose averages would lose small numbers that follow large ones below it."""
 
 
 class _Adam(TwoAverages):
@@ -39,13 +43,20 @@ class _Adam(TwoAverages):
         """m and v, and with `amsgrad` the largest v."""
         return 3 if self.amsgrad else 2
 
+    @property
+    def in_vectors(self) -> bool:
+        """Whether its steps are those of `adam_vector`."""
+        return INTRINSICS and not self.amsgrad and min(self.betas) >= SHORTEST_MEMORY
+
     def kernel(self) -> Any:
-        """A step, with `amsgrad` or without: most training compiles the one alone."""
-        return lone_amsgrad_step if self.amsgrad else lone_adam_step
+        """A step, with `amsgrad` or without, in vectors or not: most training compiles the one alone."""
+        if self.amsgrad:
+            return lone_amsgrad_step
+        return lone_adam_vectors if self.in_vectors else lone_adam_step
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """For the steps of `lone_adam_step`, where rows are long enough."""
-        fits = n_out >= FEWEST_UNITS and not self.amsgrad
+        """For steps with the bits of `kernel`, where rows are long enough."""
+        fits = n_out >= FEWEST_UNITS and not self.amsgrad and self.in_vectors == INTRINSICS
         return (single_adam, single_adam_ahead) if fits else (None, None)
 
 
@@ -155,11 +166,7 @@ def product(x, y):
 
 @kernel_in_order
 def adam_number(g, m, v, w, keep_m, take_m, keep_v, take_v, eta, epsilon):
-    """m, v and w after a step with the gradient g.
-
-    Each line has one product to fuse, so it need not be exact: this is in the loop that most training is. (As
-    differences from g and g² the averages would lose these where β is 0 and the gradient falls.)
-    """
+    """m, v and w after a step with the gradient g. Each line has one product to fuse."""
     m = product(keep_m, m) + take_m * g
     v = product(keep_v, v) + take_v * product(g, g)
     return m, v, w - quotient(eta * m, np.sqrt(v) + epsilon)
@@ -219,23 +226,19 @@ def lone_amsgrad_step(code, hyper, scalars, state, theta, grad, lo, hi):
     amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, hyper[0], hyper[1], hyper[2])
 
 
+@kernel_exact
+def lone_adam_vectors(code, hyper, scalars, state, theta, grad, lo, hi):
+    """`lone_adam_step` in vectors."""
+    shrink(theta[lo:hi], theta.dtype.type(scalars[2]))
+    adam_vectors((theta, state[0], state[1]), lo, grad[: hi - lo], adam_numbers(theta, hyper, scalars))
+
+
 @kernel
 def adam_numbers(theta, hyper, scalars):
-    """What the strips of Adam call `numbers`, in the precision of θ."""
+    """What loops of `adam_vector` call `numbers`, in the precision of θ."""
     number, beta1, beta2 = theta.dtype.type, hyper[0], hyper[1]
     averages = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
-    return (number(scalars[2]), *averages, number(scalars[0]), number(scalars[1] * hyper[2]))
-
-
-@kernel
-def wide_columns(theta, n_out):
-    """Columns that are no strips: all whole vectors of a row that has many.
-
-    Three arrays pass by: of memory so large they come faster as they lie, and beginning a row takes little of
-    its time.
-    """
-    lanes = lanes_of(theta)
-    return n_out // lanes * lanes if n_out > MOST * lanes else 0
+    return (*averages, number(scalars[0]), number(scalars[1] * hyper[2]))
 
 
 @kernel_exact
@@ -246,10 +249,9 @@ def single_adam(one, hyper, scalars, state, theta, source, offset, lo, hi):
     """
     row, n_out, passing = one.row, one.row[N_OUT], (theta, state[0], state[1])
     x, delta = source[offset + lo : offset + hi], one.work[row[DELTA] :][:n_out]
-    at, numbers, j = row[WEIGHT] + lo * n_out, adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
-    if j > 0:
-        plain_adam(passing, at, n_out, None, x, delta[:j], delta[:j], x, numbers)
-    adam_strips(passing, at + j, n_out, None, x, delta[j:], delta[j:], x, numbers)
+    at, numbers = row[WEIGHT] + lo * n_out, adam_numbers(theta, hyper, scalars)
+    shrink(theta[at : at + (hi - lo) * n_out], theta.dtype.type(scalars[2]))
+    adam_strips(passing, at, n_out, None, x, delta, delta, x, numbers)
 
 
 @kernel_exact
@@ -263,66 +265,43 @@ def single_adam_ahead(one, hyper, scalars, state, theta, source, offset, samples
     begin_outputs(one, theta)
     z, delta = one.work[row[VALUE] :][:n_out], one.work[row[DELTA] :][:n_out]
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
-    at, numbers, j = row[WEIGHT], adam_numbers(theta, hyper, scalars), wide_columns(theta, n_out)
-    if j > 0:
-        plain_adam_ahead(passing, at, n_out, None, x, delta[:j], z[:j], y, numbers)
-    adam_strips_ahead(passing, at + j, n_out, None, x, delta[j:], z[j:], y, numbers)
+    at, numbers = row[WEIGHT], adam_numbers(theta, hyper, scalars)
+    shrink(theta[at : at + n_in * n_out], theta.dtype.type(scalars[2]))
+    adam_strips_ahead(passing, at, n_out, None, x, delta, z, y, numbers)
 
 
-@kernel
-def plain_adam(passing, at, step, places, x, delta, z, y, numbers):
-    """`adam_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `adam_vector`.
-
-    It is also the form of `wide_columns`.
-    """
-    adam_rows(passing[0][at:], passing[1][at:], passing[2][at:], np.uint64(step), x, delta, numbers)
-
-
-@distinct
 @kernel_in_order
-def adam_rows(w, m, v, step, x, delta, numbers):
-    """`plain_adam`; unsigned, since of a signed index numba asks whether it counts from the end."""
-    kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
-    for i in range(np.uint64(len(x))):
-        for j in range(np.uint64(len(delta))):
-            k, g = i * step + j, product(x[i], delta[j])
-            m_k, v_k, w_k = m[k], v[k], product(kept, w[k])
-            m_k, v_k, w_k = adam_number(g, m_k, v_k, w_k, keep_m, take_m, keep_v, take_v, eta, epsilon)
-            w[k], m[k], v[k] = w_k, m_k, v_k
+def plain_adam(passing, at, step, places, x, delta, z, y, numbers):
+    """`adam_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `adam_vector`."""
+    for i in range(len(x)):
+        w, m, v = passing[0][at + i * step :], passing[1][at + i * step :], passing[2][at + i * step :]
+        for j in range(len(z)):
+            m[j], v[j], w[j] = adam_number(product(x[i], delta[j]), m[j], v[j], w[j], *numbers)
 
 
-@kernel
+@kernel_in_order
 def plain_adam_ahead(passing, at, step, places, x, delta, z, y, numbers):
     """`plain_adam`, and z += Σ yᵢ Wᵢ with the new W."""
-    w, m, v = passing[0][at:], passing[1][at:], passing[2][at:]
-    adam_rows_ahead(w, m, v, np.uint64(step), x, delta, numbers, z, y)
+    plain_adam(passing, at, step, places, x, delta, z, y, numbers)
+    plain_add_all(passing, at, step, z, y)
 
 
-@distinct
-@kernel_in_order
-def adam_rows_ahead(w, m, v, step, x, delta, numbers, z, y):
-    """`adam_rows`, and z += Σ yᵢ Wᵢ. (As two loops they took a tenth longer, which read W once more.)"""
-    kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
-    for i in range(np.uint64(len(x))):
-        for j in range(np.uint64(len(delta))):
-            k, g = i * step + j, product(x[i], delta[j])
-            m_k, v_k, w_k = m[k], v[k], product(kept, w[k])
-            m_k, v_k, w_k = adam_number(g, m_k, v_k, w_k, keep_m, take_m, keep_v, take_v, eta, epsilon)
-            w[k], m[k], v[k] = w_k, m_k, v_k
-            z[j] += y[i] * w_k
+def adam_vector(vectors: Any, row: list[Any], g: Any, numbers: list[Any]) -> list[Any]:
+    """`adam_number` for a vector, as `strips_of` wants it: with AVX-512 at the speed of the second cache.
 
-
-def adam_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[Any]) -> list[Any]:
-    """`adam_number` for a vector of a row whose gradient is x δ, as `strips_of` wants it."""
-    builder, (w, m, v) = vectors.builder, row
-    kept, keep_m, take_m, keep_v, take_v, eta, epsilon = numbers
-    g, w = builder.fmul(x, delta), builder.fmul(kept, w)
-    m = vectors.fused(take_m, g, builder.fmul(keep_m, m))
-    v = vectors.fused(take_v, builder.fmul(g, g), builder.fmul(keep_v, v))
+    The averages are sums of differences, m + (1 − β₁)(g − m): as accurate, if β is not small, and of the two
+    and three multiplications one and two are left. So there is room for those of `less_quotient`, and the
+    root alone has the divider.
+    """
+    builder, (w, m, v), (_, take_m, _, take_v, eta, epsilon) = vectors.builder, row, numbers
+    m = vectors.fused(take_m, builder.fsub(g, m), m)
+    v = vectors.fused(take_v, vectors.fused(g, g, builder.fneg(v)), v)
     return [less_quotient(vectors, w, builder.fmul(eta, m), builder.fadd(vectors.root(v), epsilon)), m, v]
 
 
 if INTRINSICS:
-    adam_strips, adam_strips_ahead = strips_of(adam_vector, ahead=False), strips_of(adam_vector, ahead=True)
+    adam_vectors = steps_of(adam_vector)
+    adam_strips = strips_of(adam_vector, ahead=False, as_they_lie=True)
+    adam_strips_ahead = strips_of(adam_vector, ahead=True, as_they_lie=True)
 else:
     adam_strips, adam_strips_ahead = plain_adam, plain_adam_ahead

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from hotloop._checks import check_flag, check_number
 from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.lone import begin_outputs
-from hotloop.engine.single import single_step, single_step_ahead
+from hotloop.engine.single import plain_add_all, single_step, single_step_ahead
 from hotloop.engine.strip import FEWEST_UNITS, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.errors import InvalidValueError
@@ -162,16 +162,12 @@ def plain_momentum(passing, at, step, places, x, delta, z, y, numbers):
 def plain_momentum_ahead(passing, at, step, places, x, delta, z, y, numbers):
     """`plain_momentum`, and z += Σ yᵢ Wᵢ with the new W."""
     plain_momentum(passing, at, step, places, x, delta, z, y, numbers)
-    for i in range(len(y)):
-        w = passing[0][at + i * step :]
-        for j in range(len(z)):
-            z[j] += y[i] * w[j]
+    plain_add_all(passing, at, step, z, y)
 
 
-def momentum_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: list[Any]) -> list[Any]:
-    """`momentum_number` for a vector of a row whose gradient is x δ, as `strips_of` wants it."""
+def momentum_vector(vectors: Any, row: list[Any], g: Any, numbers: list[Any]) -> list[Any]:
+    """`momentum_number` for a vector, as `strips_of` wants it."""
     builder, (w, v), (eta, rho, nesterov) = vectors.builder, row, numbers
-    g = builder.fmul(x, delta)
     v = builder.fadd(builder.fmul(rho, v), g)
     looks_ahead = builder.fcmp_unordered("!=", nesterov, vectors.zeros)
     move = builder.select(looks_ahead, builder.fadd(g, builder.fmul(rho, v)), v)
@@ -179,7 +175,7 @@ def momentum_vector(vectors: Any, row: list[Any], x: Any, delta: Any, numbers: l
 
 
 if INTRINSICS:
-    momentum_strips = strips_of(momentum_vector, ahead=False)
-    momentum_strips_ahead = strips_of(momentum_vector, ahead=True)
+    momentum_strips = strips_of(momentum_vector, ahead=False, as_they_lie=True)
+    momentum_strips_ahead = strips_of(momentum_vector, ahead=True, as_they_lie=True)
 else:
     momentum_strips, momentum_strips_ahead = plain_momentum, plain_momentum_ahead
