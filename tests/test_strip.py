@@ -19,7 +19,13 @@ from hotloop.engine.single import (
 )
 from hotloop.engine.strip import MOST, lanes_of
 from hotloop.optimizers import adam as adam_module
-from hotloop.optimizers.adam import adam_step, adam_strips, adam_strips_ahead
+from hotloop.optimizers.adam import (
+    adam_step,
+    adam_strips,
+    adam_strips_ahead,
+    decayed_strips,
+    decayed_strips_ahead,
+)
 from hotloop.optimizers.sgd import (
     momentum_strips,
     momentum_strips_ahead,
@@ -34,9 +40,10 @@ NUMBERS = {
     "move": (0.1,),
     "momentum": (0.1, 0.9, 0),
     "nesterov": (0.1, 0.9, 1),
-    "adam": (0.9, 0.1, 0.95, 0.05, 0.01, 1e-8),
+    "adam": (0.9, 0.1, 0.95, 0.05, 0.01, 1e-8, 1.0),
+    "decayed": (0.9, 0.1, 0.95, 0.05, 0.01, 1e-8, 0.99),
 }
-N_ARRAYS = {"momentum": 2, "nesterov": 2, "adam": 3}
+N_ARRAYS = {"momentum": 2, "nesterov": 2, "adam": 3, "decayed": 3}
 
 
 @kernel_exact
@@ -75,8 +82,21 @@ def adam_ahead(passing, at, step, places, x, delta, z, y, numbers):
 
 
 @kernel_exact
+def decayed(passing, at, step, places, x, delta, z, y, numbers):
+    decayed_strips(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
+def decayed_ahead(passing, at, step, places, x, delta, z, y, numbers):
+    decayed_strips_ahead(passing, at, step, places, x, delta, z, y, numbers)
+
+
+@kernel_exact
 def adam_vectors(passing, at, grad, numbers):
-    adam_module.adam_vectors(passing, at, grad, numbers)
+    if numbers[-1] == 1:
+        adam_module.adam_vectors(passing, at, grad, numbers)
+    else:
+        adam_module.decayed_vectors(passing, at, grad, numbers)
 
 
 def adam_by_rows(passing, at, step, places, x, delta, z, y, numbers):
@@ -100,6 +120,8 @@ KINDS = {
     "nesterov ahead": (momentum_ahead, plain_momentum_ahead),
     "adam": (adam, adam_by_rows),
     "adam ahead": (adam_ahead, adam_by_rows_ahead),
+    "decayed": (decayed, adam_by_rows),
+    "decayed ahead": (decayed_ahead, adam_by_rows_ahead),
 }
 
 
@@ -156,11 +178,11 @@ def test_what_it_computes(kind, dtype):
         elif which in ("momentum", "nesterov"):
             before[1][index] = v = numbers[1] * before[1][index] + g
             w = w - numbers[0] * (g + numbers[1] * v if which == "nesterov" else v)
-        elif which == "adam":
-            keep_m, take_m, keep_v, take_v, eta, epsilon = map(float, numbers)
+        elif which in ("adam", "decayed"):
+            keep_m, take_m, keep_v, take_v, eta, epsilon, kept = map(float, numbers)
             before[1][index] = keep_m * before[1][index] + take_m * g
             before[2][index] = keep_v * before[2][index] + take_v * g * g
-            w = w - eta * before[1][index] / (np.sqrt(before[2][index]) + epsilon)
+            w = kept * w - eta * before[1][index] / (np.sqrt(before[2][index]) + epsilon)
         before[0][index] = w
         if kind == "add" or "ahead" in kind:
             to = to + y[rows].astype(np.float64) @ w
@@ -182,8 +204,9 @@ def test_no_rows(n_cols):
 
 
 @pytest.mark.skipif(not INTRINSICS, reason="the plain form is all there is")
+@pytest.mark.parametrize("kept", [1.0, 0.9])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_vectors_of_adam_are_its_loop_but_for_rounding(dtype):
+def test_the_vectors_of_adam_are_its_loop_but_for_rounding(dtype, kept):
     """Of any length, gradients and averages of all sizes, and nothing beside what was asked for changes."""
     eta, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
     near, rng = 8 * np.finfo(dtype).eps, np.random.default_rng(0)
@@ -191,13 +214,14 @@ def test_the_vectors_of_adam_are_its_loop_but_for_rounding(dtype):
         size = 10.0 ** rng.uniform(-6, 3, (4, BEFORE + n + 5))
         w, grad, m, v = (size * rng.standard_normal(size.shape)).astype(dtype)
         v *= v
-        numbers = tuple(dtype(number) for number in (beta1, 1 - beta1, beta2, 1 - beta2, eta, epsilon))
+        averages = (beta1, 1 - beta1, beta2, 1 - beta2)
+        numbers = tuple(dtype(number) for number in (*averages, eta, epsilon, kept))
         found, expected = [array.copy() for array in (w, m, v)], [w, m, v]
         adam_vectors(tuple(found), BEFORE, grad[:n], numbers)
         here = [array[BEFORE : BEFORE + n] for array in expected]
         moved = here[0].copy()
         scale = np.abs(here[1]) + np.abs(grad[:n])  # of what m is a difference
-        adam_step(here[0], grad[:n], *here[1:], eta, 1.0, 1.0, beta1, beta2, epsilon)
+        adam_step(here[0], grad[:n], *here[1:], eta, 1.0, kept, beta1, beta2, epsilon)
         moved = np.abs(here[0] - moved) + np.abs(moved)
         wide = eta * scale / (np.sqrt(here[2]) + epsilon)
         for one, other, size in zip(found, expected, [moved + wide, scale, here[2]], strict=True):
