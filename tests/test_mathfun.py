@@ -6,14 +6,16 @@ import re
 import numba
 import numpy as np
 import pytest
+from llvmlite import ir
 
 from hotloop import activations
-from hotloop._jit import COMPILED, INTRINSICS, kernel, kernel_in_order
+from hotloop._jit import COMPILED, INTRINSICS, kernel, kernel_in_order, types
 from hotloop.engine import float32, float64
 from hotloop.engine.mathfun import (
     constant,
     exp,
     expm1,
+    less_quotient,
     log,
     log1p,
     normal_cdf,
@@ -23,6 +25,7 @@ from hotloop.engine.mathfun import (
     softplus,
     tanh,
 )
+from hotloop.engine.vectors import Vectors
 from hotloop.losses import row_by_row
 from hotloop.losses.values import poisson_nll_product
 
@@ -326,3 +329,23 @@ def test_loops_over_these_functions_are_one_piece_and_vectorise(loops, dtype):
     assert not called
     number = "float" if dtype == numba.float32 else "double"
     assert re.search(rf"= fmul [a-z ]*<\d+ x {number}>", code)
+
+
+@pytest.mark.parametrize("divides", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "number", "lanes"),
+    [
+        *(("float32", ir.FloatType(), lanes) for lanes in (4, 8, 16)),
+        *(("float64", ir.DoubleType(), lanes) for lanes in (2, 4, 8)),
+    ],
+)
+def test_the_guess_of_a_quotient_is_one_the_processor_has(monkeypatch, divides, kind, number, lanes):
+    """The instruction of AVX-512 for sixteen float32 alone: a processor may hide this part of itself."""
+    monkeypatch.setattr(float32, "DIVIDES", divides)
+    three = [ir.VectorType(number, lanes)] * 3
+    function = ir.Function(ir.Module(), ir.FunctionType(three[0], three), "f")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(less_quotient(Vectors(builder, getattr(types, kind), number, lanes, 1), *function.args))
+    code = str(function.module)
+    assert ("rcp14" in code) == (divides and lanes == 16)
+    assert ("fdiv" in code) == (divides and lanes != 16)

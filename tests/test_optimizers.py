@@ -450,25 +450,6 @@ def test_descriptions_are_frozen_and_betas_become_a_tuple():
         optimizer.lr = 1.0
 
 
-KERNELS = [  # kernel, how many vectors it takes, how many numbers
-    (sgd.gradient_step, 2, 1),
-    (sgd.momentum_step, 3, 3),
-    (adam.adam_step, 4, 6),
-    (adam.amsgrad_step, 5, 6),
-    (adam_kin.adamax_step, 4, 4),
-    (adam_kin.nadam_step, 4, 6),
-    (adam_kin.radam_step, 4, 5),
-    (adam_kin.adabelief_step, 4, 5),
-    (adaptive.adagrad_step, 3, 3),
-    (adaptive.adadelta_step, 4, 3),
-    (adaptive.rmsprop_step, 5, 5),
-    (sign.rprop_step, 4, 5),
-    (sign.lion_step, 3, 4),
-    (schedulefree.schedule_free_sgd_step, 4, 4),
-    (schedulefree.schedule_free_adamw_step, 5, 7),
-]
-
-
 @pytest.mark.kernels
 @pytest.mark.parametrize("betas", [(0.0, 0.0), (0.3, 0.9), (0.9, 0.3), (0.5, 0.5), (0.9, 0.999)])
 def test_small_gradients_of_adam_after_large_ones(betas):
@@ -488,6 +469,24 @@ def test_small_gradients_of_adam_after_large_ones(betas):
         assert (np.abs(state[0] - m) <= 2e-6 * scale + 1e-37).all()
         np.testing.assert_allclose(state[1], v, rtol=2e-6, atol=1e-37)
         assert np.isfinite(theta).all()
+
+
+KERNELS = [  # kernel, how many vectors it takes, how many numbers
+    (sgd.gradient_step, 2, 1),
+    (sgd.momentum_step, 3, 3),
+    (adam.amsgrad_step, 5, 6),
+    (adam_kin.adamax_step, 4, 4),
+    (adam_kin.nadam_step, 4, 6),
+    (adam_kin.radam_step, 4, 5),
+    (adam_kin.adabelief_step, 4, 5),
+    (adaptive.adagrad_step, 3, 3),
+    (adaptive.adadelta_step, 4, 3),
+    (adaptive.rmsprop_step, 5, 5),
+    (sign.rprop_step, 4, 5),
+    (sign.lion_step, 3, 4),
+    (schedulefree.schedule_free_sgd_step, 4, 4),
+    (schedulefree.schedule_free_adamw_step, 5, 7),
+]
 
 
 @pytest.mark.skipif(not COMPILED, reason="only compiled code turns float32 into float64")

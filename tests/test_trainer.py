@@ -258,26 +258,40 @@ def test_numbers_of_the_next_fit_are_checked():
     assert (trainer.batch_size, trainer.n_threads) == (None, 2)
 
 
-def test_another_optimizer_of_the_same_kind():
+SGD_THEN = hl.SGD(hl.Cosine(0.2, epochs=6), momentum=0.9, nesterov=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "similar"),
+    [
+        (hl.SGD(0.1, momentum=0.5), SGD_THEN, hl.SGD(SGD_THEN.lr, momentum=0.5)),
+        (hl.Adam(0.01), hl.Adam(0.01, betas=(0.0, 0.2)), hl.Adam(0.01, betas=(0.0, 0.999))),
+        (hl.Adam(0.01, betas=(0.2, 0.9)), hl.Adam(0.01, betas=(0.6, 0.9)), hl.Adam(0.01, betas=(0.6, 0.8))),
+    ],
+    ids=["SGD", "Adam to a short memory", "Adam to a longer memory"],
+)
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_another_optimizer_of_the_same_kind(first, then, similar, batch_size):
     """All of it counts, and in the middle of a fit, too."""
     X, y = DATA["softmax_cross_entropy"]
-    first, then = hl.SGD(0.1, momentum=0.5), hl.SGD(hl.Cosine(0.2, epochs=6), momentum=0.9, nesterov=True)
 
     class Change(hl.Callback):
         def on_epoch_end(self, trainer, epoch, logs):
             if epoch == 2:
                 trainer.optimizer = then
 
-    between, within = trainer_of(optimizer=first), trainer_of(optimizer=first)
+    def fresh():
+        return trainer_of(model=net(4, 40, 3), optimizer=first, batch_size=batch_size)
+
+    between, within, unchanged = fresh(), fresh(), fresh()
     between.fit(X, y, epochs=2)
     between.optimizer = then
     between.fit(X, y, epochs=2)
     within.fit(X, y, epochs=4, callbacks=Change())
     np.testing.assert_array_equal(within.model.theta, between.model.theta)
     assert within.history["lr"] == between.history["lr"]
-    unchanged = trainer_of(optimizer=first)
     unchanged.fit(X, y, epochs=2)
-    unchanged.optimizer = hl.SGD(hl.Cosine(0.2, epochs=6), momentum=0.5)
+    unchanged.optimizer = similar
     unchanged.fit(X, y, epochs=2)
     assert np.any(unchanged.model.theta != between.model.theta)
 

@@ -1,7 +1,7 @@
 """Time of an epoch. Where to look when one of these slows down:
 
 =====================================  ===============================================================
-only adam, not sgd                     `adam_step`: see `optimizers.py`; batch 1 most, as it runs once a row
+only adam, not sgd                     `adam_vector`: see `optimizers.py`; batch 1 most, as it runs once a row
 batch 1, sgd and adam                  the pass over W: `engine/strip.py`
 OneSample of some units                those that are no whole vectors, or are many (`as_they_lie`)
 batch 32 and 128, not 1                the tiled products of `engine/matmul.py`: which one, says `products.py`

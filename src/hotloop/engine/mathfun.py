@@ -109,11 +109,11 @@ def quotient(x, y):
 def less_quotient(vectors: Any, w: Any, x: Any, y: Any) -> Any:
     """``w − quotient(x, y)`` of single `Vectors`, as LLVM; its last bits may differ.
 
-    Where the processor divides fast (see `quotient_float32`), it still takes roots by the same divider, 7
-    cycles for sixteen of both. For these, its guess of 1/y to 14 bits and one Newton step are 3.
+    Where the processor divides fast (see `quotient_float32`), its divider also takes roots: 7 cycles for
+    sixteen numbers, of both. Its guess of 1/y, to 14 bits, and a Newton step leave the roots alone there.
     """
     builder, bits = vectors.builder, vectors.bytes * 8
-    if float32.DIVIDES and bits == 64:
+    if float32.DIVIDES and vectors.lanes != 16:
         return builder.fsub(w, builder.fdiv(x, y))
     if float32.DIVIDES:
         z, steps = vectors.reciprocal_guess(y), 1

@@ -18,7 +18,7 @@ from typing import Any
 
 from hotloop._jit import cgutils, intrinsic, kernel, processor, types
 from hotloop.engine.tile import VECTORS, tile_shape
-from hotloop.engine.vectors import I64, Vectors, pointer_to, sum_over, target_shape
+from hotloop.engine.vectors import I64, Vectors, length_of, pointer_to, sum_over, target_shape
 
 __all__ = ["FEWEST_UNITS", "lanes_of", "steps_of", "strips_of"]
 
@@ -183,13 +183,13 @@ def strips_of(rule: Rule | None, ahead: bool, as_they_lie: bool = False) -> Any:
                 delta=start(delta, delta_array),
                 z=start(z, z_array),
                 step=step,
-                n_rows=_length(context, builder, *((places, places_array) if listed else (x, x_array))),
+                n_rows=length_of(context, builder, *((places, places_array) if listed else (x, x_array))),
                 row=place if listed else lambda p: p,
                 x=start(x, x_array),
                 y=start(y, y_array),
                 numbers=cgutils.unpack_tuple(builder, number_tuple),
             )
-            n_cols, first = _length(context, builder, z, z_array), I64(0)
+            n_cols, first = length_of(context, builder, z, z_array), I64(0)
             if as_they_lie and rule is not None:
                 whole = builder.udiv(n_cols, I64(lanes))
                 count = builder.select(builder.icmp_signed(">", n_cols, I64(MOST * lanes)), whole, I64(0))
@@ -234,7 +234,7 @@ def steps_of(rule: Rule) -> Any:
                 y=None,
                 numbers=cgutils.unpack_tuple(builder, number_tuple),
             )
-            n = _length(context, builder, grad, grad_array)
+            n = length_of(context, builder, grad, grad_array)
             count = builder.udiv(n, I64(lanes))
             _write_rows(Vectors(builder, item, number, lanes, 1), row, rule, False, count)
             done = builder.mul(count, I64(lanes))
@@ -252,8 +252,3 @@ def _starts(context: Any, builder: Any, kinds: Any, arrays: Any, at: Any) -> lis
     """Where number `at` of each array of a tuple is."""
     pairs = zip(kinds, cgutils.unpack_tuple(builder, arrays), strict=True)
     return [pointer_to(context, builder, kind, array, at) for kind, array in pairs]
-
-
-def _length(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    """Numbers in an array."""
-    return builder.extract_value(context.make_array(kind)(context, builder, array).shape, 0)

@@ -9,7 +9,7 @@ sees some dozens: a million rows take 0.3 to 0.8 of the time that NumPy takes fo
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, intrinsic, kernel, types
-from hotloop.engine.vectors import I32, I64, pointer_to, sum_over
+from hotloop.engine.vectors import I32, I64, length_of, pointer_to, sum_over
 
 __all__ = ["MOST_WORDS", "WORD", "take_rows"]
 
@@ -33,7 +33,7 @@ def _take_words(typing_context, source, rows, words, out):
             pointer_to(context, builder, kind, array, I64(0))
             for kind, array in ((source, source_array), (rows, rows_array), (out, out_array))
         )
-        n = builder.extract_value(context.make_array(rows)(context, builder, rows_array).shape, 0)
+        n = length_of(context, builder, rows, rows_array)
 
         def write(count: int) -> None:
             whole = ir.VectorType(I32, count).as_pointer()

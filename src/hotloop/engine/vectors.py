@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from hotloop._jit import cgutils
 
-__all__ = ["I32", "I64", "Vectors", "pointer_to", "row_places", "sum_over", "target_shape"]
+__all__ = ["I32", "I64", "Vectors", "length_of", "pointer_to", "row_places", "sum_over", "target_shape"]
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -30,6 +30,11 @@ def target_shape(context: Any, itemsize: int) -> tuple[int, int]:
 def pointer_to(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
     """Where the number `offset` of an array of numba's type `kind` is."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
+
+
+def length_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """How many numbers an array of numba's type `kind` has."""
+    return builder.extract_value(context.make_array(kind)(context, builder, array).shape, 0)
 
 
 def row_places(builder: Any, base: Any, step: Any, height: int, n: Any) -> list[Any]:

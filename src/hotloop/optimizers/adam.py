@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
+from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.lone import begin_outputs
 from hotloop.engine.mathfun import less_quotient, quotient
 from hotloop.engine.single import plain_add_all
@@ -43,20 +43,13 @@ class _Adam(TwoAverages):
         """m and v, and with `amsgrad` the largest v."""
         return 3 if self.amsgrad else 2
 
-    @property
-    def in_vectors(self) -> bool:
-        """Whether its steps are those of `adam_vector`."""
-        return INTRINSICS and not self.amsgrad and min(self.betas) >= SHORTEST_MEMORY
-
     def kernel(self) -> Any:
-        """A step, with `amsgrad` or without, in vectors or not: most training compiles the one alone."""
-        if self.amsgrad:
-            return lone_amsgrad_step
-        return lone_adam_vectors if self.in_vectors else lone_adam_step
+        """A step, with `amsgrad` or without: most training compiles the one alone."""
+        return lone_amsgrad_step if self.amsgrad else lone_adam_step
 
     def single_kernels(self, n_out: int) -> tuple[Any, Any]:
-        """For steps with the bits of `kernel`, where rows are long enough."""
-        fits = n_out >= FEWEST_UNITS and not self.amsgrad and self.in_vectors == INTRINSICS
+        """For the steps of `lone_adam_step`, where rows are long enough."""
+        fits = n_out >= FEWEST_UNITS and not self.amsgrad
         return (single_adam, single_adam_ahead) if fits else (None, None)
 
 
@@ -172,18 +165,26 @@ def adam_number(g, m, v, w, keep_m, take_m, keep_v, take_v, eta, epsilon, kept):
     return m, v, product(kept, w) - quotient(eta * m, np.sqrt(v) + epsilon)
 
 
-@distinct
+@kernel_in_order
+def adam_step(passing, at, grad, numbers):
+    """A step of `Adam` or `AdamW` on as many numbers from `at` on as `grad` has, of θ, m and v."""
+    theta, m, v = passing[0][at:], passing[1][at:], passing[2][at:]
+    for i in range(len(grad)):
+        m[i], v[i], theta[i] = adam_number(grad[i], m[i], v[i], theta[i], *numbers)
+
+
 @kernel
-def adam_step(theta, grad, m, v, rate, of_eps, kept, beta1, beta2, eps):
-    """A step of `Adam` or `AdamW`: `rate` and `of_eps` hold the corrections."""
-    number = theta.dtype.type
-    keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
-    eta, epsilon, rest = number(rate), number(of_eps * eps), number(kept)
-    for i in range(len(theta)):
-        # All are read before one is written: see `engine.memory`.
-        g, m_i, v_i, w_i = grad[i], m[i], v[i], theta[i]
-        m_i, v_i, w_i = adam_number(g, m_i, v_i, w_i, keep_m, take_m, keep_v, take_v, eta, epsilon, rest)
-        theta[i], m[i], v[i] = w_i, m_i, v_i
+def adam_numbers(theta, hyper, scalars):
+    """What loops over numbers of Adam want, in the precision of θ: `scalars` hold the corrections."""
+    number, beta1, beta2 = theta.dtype.type, hyper[0], hyper[1]
+    averages = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
+    return (*averages, number(scalars[0]), number(scalars[1] * hyper[2]), number(scalars[2]))
+
+
+@kernel
+def in_vectors(hyper):
+    """Whether steps are those of `adam_vector`."""
+    return INTRINSICS and min(hyper[0], hyper[1]) >= SHORTEST_MEMORY
 
 
 @kernel_exact
@@ -201,12 +202,16 @@ def amsgrad_step(theta, grad, m, v, largest, rate, of_eps, kept, beta1, beta2, e
         m[i], v[i], largest[i] = m_i, v_i, largest_i
 
 
-@distinct
-@kernel
+@kernel_exact
 def lone_adam_step(code, hyper, scalars, state, theta, grad, lo, hi):
     """A step on θ[lo:hi] of `Adam` or `AdamW` without `amsgrad`."""
-    theta, m, v = theta[lo:hi], state[0][lo:hi], state[1][lo:hi]
-    adam_step(theta, grad, m, v, scalars[0], scalars[1], scalars[2], hyper[0], hyper[1], hyper[2])
+    passing, grad, numbers = (theta, state[0], state[1]), grad[: hi - lo], adam_numbers(theta, hyper, scalars)
+    if not in_vectors(hyper):
+        adam_step(passing, lo, grad, numbers)
+    elif scalars[2] == 1.0:
+        adam_vectors(passing, lo, grad, numbers)
+    else:
+        decayed_vectors(passing, lo, grad, numbers)
 
 
 @kernel
@@ -218,33 +223,14 @@ def lone_amsgrad_step(code, hyper, scalars, state, theta, grad, lo, hi):
 
 
 @kernel_exact
-def lone_adam_vectors(code, hyper, scalars, state, theta, grad, lo, hi):
-    """`lone_adam_step` in vectors."""
-    passing, numbers = (theta, state[0], state[1]), adam_numbers(theta, hyper, scalars)
-    if scalars[2] == 1.0:
-        adam_vectors(passing, lo, grad[: hi - lo], numbers)
-    else:
-        decayed_vectors(passing, lo, grad[: hi - lo], numbers)
-
-
-@kernel
-def adam_numbers(theta, hyper, scalars):
-    """What loops of `adam_vector` call `numbers`, in the precision of θ."""
-    number, beta1, beta2 = theta.dtype.type, hyper[0], hyper[1]
-    averages = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
-    return (*averages, number(scalars[0]), number(scalars[1] * hyper[2]), number(scalars[2]))
-
-
-@kernel_exact
 def single_adam(one, hyper, scalars, state, theta, source, offset, lo, hi):
-    """`adam_step` for one sample, on rows lo:hi of a kernel; the gradient is written nowhere.
-
-    It takes as long as `adam_step` alone.
-    """
+    """`lone_adam_step` for one sample, on rows lo:hi of a kernel: the gradient is written nowhere."""
     row, n_out, passing = one.row, one.row[N_OUT], (theta, state[0], state[1])
     x, delta = source[offset + lo : offset + hi], one.work[row[DELTA] :][:n_out]
     at, numbers = row[WEIGHT] + lo * n_out, adam_numbers(theta, hyper, scalars)
-    if scalars[2] == 1.0:
+    if not in_vectors(hyper):
+        plain_adam(passing, at, n_out, None, x, delta, delta, x, numbers)
+    elif scalars[2] == 1.0:
         adam_strips(passing, at, n_out, None, x, delta, delta, x, numbers)
     else:
         decayed_strips(passing, at, n_out, None, x, delta, delta, x, numbers)
@@ -262,7 +248,9 @@ def single_adam_ahead(one, hyper, scalars, state, theta, source, offset, samples
     z, delta = one.work[row[VALUE] :][:n_out], one.work[row[DELTA] :][:n_out]
     x, y = source[offset : offset + n_in], samples[coming : coming + n_in]
     at, numbers = row[WEIGHT], adam_numbers(theta, hyper, scalars)
-    if scalars[2] == 1.0:
+    if not in_vectors(hyper):
+        plain_adam_ahead(passing, at, n_out, None, x, delta, z, y, numbers)
+    elif scalars[2] == 1.0:
         adam_strips_ahead(passing, at, n_out, None, x, delta, z, y, numbers)
     else:
         decayed_strips_ahead(passing, at, n_out, None, x, delta, z, y, numbers)
@@ -270,7 +258,7 @@ def single_adam_ahead(one, hyper, scalars, state, theta, source, offset, samples
 
 @kernel_in_order
 def plain_adam(passing, at, step, places, x, delta, z, y, numbers):
-    """`adam_step` on W, whose gradient is x δᵀ: what `strips_of` makes of `adam_vector`."""
+    """`adam_step` on W, whose gradient is x δᵀ."""
     for i in range(len(x)):
         w, m, v = passing[0][at + i * step :], passing[1][at + i * step :], passing[2][at + i * step :]
         for j in range(len(z)):
@@ -311,5 +299,6 @@ if INTRINSICS:
         for ahead in (False, True)
     )
 else:
+    adam_vectors = decayed_vectors = adam_step
     adam_strips = decayed_strips = plain_adam
     adam_strips_ahead = decayed_strips_ahead = plain_adam_ahead
