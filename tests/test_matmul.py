@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference
 from hotloop._jit import COMPILED, INTRINSICS
 from hotloop.engine.few import FEW, is_worth_turning
-from hotloop.engine.matmul import MOST_TERMS, Matrix, multiply, panel_size
+from hotloop.engine.matmul import MOST_TERMS, OWN_ORDER, Matrix, multiply, panel_size
 from hotloop.engine.quads import QUAD, pack_quads
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED, VECTORS, tile_shape
 from hotloop.engine.walk import BLOCK_ROWS, MANY, SOME, VERY_WIDE, WIDE, WORTH_PACKING
@@ -180,7 +180,8 @@ def _pack(panel, b, cols, inner):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("b_t", [False, True], ids=["b", "bT"])
 def test_sums_in_several_passes(dtype, b_t):
-    for rows, inner in itertools.product((1, 31), (MOST_TERMS, MOST_TERMS + 1, 2 * MOST_TERMS + 7)):
+    terms = (MOST_TERMS, MOST_TERMS + 1, 2 * MOST_TERMS + 7, OWN_ORDER * MOST_TERMS + 1)
+    for rows, inner in itertools.product((1, 31), terms):
         for start in STARTS:
             check(rows, 37, inner, dtype=dtype, a_t=False, b_t=b_t, start=start, pad=3, before=5)
             for cols, a_t in itertools.product((1, FEW, 10), (False, True)):

@@ -48,7 +48,8 @@ def multiply(out, start, a, b, rows, cols, inner, panel, after):
     if turned:
         multiply_turned(out, start, a, b, rows, cols, inner, panel)
         return
-    passes = passes_over(inner)
+    # Of dot products a pass is as long as the panel has room for: each ends with a sum over lanes.
+    passes = passes_over((cols * inner + OWN_ORDER - 1) // OWN_ORDER if by_rows else inner)
     for k in range(passes):
         p, end = 0, inner
         if passes > 1:  # (a division takes as long as a tile of few terms)
