@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop._checks import check_flag, check_number
-from hotloop._jit import INTRINSICS, kernel, kernel_exact, kernel_in_order
+from hotloop._jit import INTRINSICS, distinct, kernel, kernel_exact, kernel_in_order
 from hotloop.engine.lone import begin_outputs
 from hotloop.engine.mathfun import less_quotient, quotient
-from hotloop.engine.single import plain_add_all
 from hotloop.engine.strip import FEWEST_UNITS, steps_of, strips_of
 from hotloop.engine.table import DELTA, N_IN, N_OUT, VALUE, WEIGHT
 from hotloop.optimizers.base import TwoAverages, adam_corrections
@@ -256,20 +255,39 @@ def single_adam_ahead(one, hyper, scalars, state, theta, source, offset, samples
         decayed_strips_ahead(passing, at, n_out, None, x, delta, z, y, numbers)
 
 
-@kernel_in_order
+@kernel
 def plain_adam(passing, at, step, places, x, delta, z, y, numbers):
     """`adam_step` on W, whose gradient is x δᵀ."""
-    for i in range(len(x)):
-        w, m, v = passing[0][at + i * step :], passing[1][at + i * step :], passing[2][at + i * step :]
-        for j in range(len(z)):
-            m[j], v[j], w[j] = adam_number(product(x[i], delta[j]), m[j], v[j], w[j], *numbers)
+    adam_rows(passing[0][at:], passing[1][at:], passing[2][at:], np.uint64(step), x, delta, numbers)
 
 
+@distinct
 @kernel_in_order
+def adam_rows(w, m, v, step, x, delta, numbers):
+    """`plain_adam`; unsigned, since of a signed index numba asks whether it counts from the end."""
+    for i in range(np.uint64(len(x))):
+        for j in range(np.uint64(len(delta))):
+            k = i * step + j
+            m[k], v[k], w[k] = adam_number(product(x[i], delta[j]), m[k], v[k], w[k], *numbers)
+
+
+@kernel
 def plain_adam_ahead(passing, at, step, places, x, delta, z, y, numbers):
     """`plain_adam`, and z += Σ yᵢ Wᵢ with the new W."""
-    plain_adam(passing, at, step, places, x, delta, z, y, numbers)
-    plain_add_all(passing, at, step, z, y)
+    w, m, v = passing[0][at:], passing[1][at:], passing[2][at:]
+    adam_rows_ahead(w, m, v, np.uint64(step), x, delta, numbers, z, y)
+
+
+@distinct
+@kernel_in_order
+def adam_rows_ahead(w, m, v, step, x, delta, numbers, z, y):
+    """`adam_rows`, and z += Σ yᵢ Wᵢ. (As two loops they took a third longer, which read W once more.)"""
+    for i in range(np.uint64(len(x))):
+        for j in range(np.uint64(len(delta))):
+            k = i * step + j
+            m[k], v[k], w_k = adam_number(product(x[i], delta[j]), m[k], v[k], w[k], *numbers)
+            w[k] = w_k
+            z[j] += y[i] * w_k
 
 
 def adam_vector(vectors: Any, row: list[Any], g: Any, numbers: list[Any]) -> list[Any]:
