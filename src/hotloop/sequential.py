@@ -14,6 +14,7 @@ from hotloop._checks import check_dtype, check_integer, check_number
 from hotloop.activations import ELEMENTWISE_CODES
 from hotloop.data.staging import check_rows, column_statistics
 from hotloop.engine.amx import is_worth_amx
+from hotloop.engine.direct import is_direct
 from hotloop.engine.memory import THETA, aligned_zeros, placed_copy, placed_zeros
 from hotloop.engine.operations import link
 from hotloop.engine.table import (
@@ -244,15 +245,16 @@ class Sequential:
 
     def bind(
         self, capacity: int, n_threads: int, penalty: PenaltyTerm | None = None, gathers: bool = False,
-        on_unit: Collection[int] = (),
+        on_unit: Collection[int] = (), direct: bool = False,
     ) -> Net:  # fmt: skip
         """The network's table and fresh memory for batches of `capacity` rows, for the kernels.
 
         `penalty` is on the kernels whose layers have none. The running statistics are the model's own. With
-        `gathers` the loop may be told which rows of the data to take. `on_unit` has the rows of the table
-        whose products are those of `engine.amx`.
+        `gathers` the loop may be told which rows of the data to take; if it is `direct`, the first layer
+        reads them where they lie. `on_unit` has the rows of the table whose products are those of
+        `engine.amx`.
         """
-        arguments = (self._running, penalty, gathers, on_unit)
+        arguments = (self._running, penalty, gathers, on_unit, direct)
         return link(bind(self._operations, capacity, n_threads, self.dtype, *arguments))
 
     def rows_on_unit(self, capacity: int) -> list[int]:
@@ -264,6 +266,10 @@ class Sequential:
             return []
         rows = enumerate(self._operations)
         return [k for k, row in rows if row.op == DENSE and is_worth_amx(row.n_in, row.n_out, capacity)]
+
+    def is_direct(self, capacity: int, filled: Callable[[int], NDArray[np.bool_]]) -> bool:
+        """Whether the first layer had better read inputs where they lie: see `engine.direct`."""
+        return is_direct(self._operations[0], capacity, filled)
 
     def bind_inputs(self, capacity: int) -> Net:
         """`bind` for one thread, with a first row that is the identity: so the inputs have deltas, too."""

@@ -15,7 +15,8 @@ from hotloop.custom import with_own_loss
 from hotloop.engine.address import NOWHERE, address_of
 from hotloop.engine.amx import amx_address
 from hotloop.engine.clip import link_clip
-from hotloop.engine.cuts import fullness
+from hotloop.engine.cuts import SAMPLE, fullness
+from hotloop.engine.direct import link_direct
 from hotloop.engine.loop import SUMS, Block, Update, train_block
 from hotloop.engine.memory import AVERAGE, GRADIENT, SLOTS, placed_copy, placed_rows, placed_zeros
 from hotloop.engine.penalise import link_penalties
@@ -43,8 +44,8 @@ FULL = 1 / 3
 """Of all groups of inputs (`engine.cuts`), how many are not zeros where the matrix unit is faster than
 skipping zeros, as measured with MNIST: that has 39 %."""
 
-Filled = Callable[[], NDArray[np.bool_]]
-"""Where some rows of the data are not 0, (rows, inputs): asked only where that decides something."""
+Filled = Callable[[int], NDArray[np.bool_]]
+"""Where about so many rows of the data are not 0, (rows, inputs): asked only where that decides something."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +149,24 @@ class Stepper:
         """The average of the weights, (θ.size,): its own memory; empty if none is asked for."""
         return self._average
 
-    def bind(self, batch_size: int, n_threads: int, gathers: bool, filled: Filled | None = None) -> Net:
+    def bind(
+        self, batch_size: int, n_threads: int, gathers: bool, filled: Filled | None = None,
+        converts: bool = False,
+    ) -> Net:  # fmt: skip
         """The network with the penalties of this training, for minibatches of so many rows.
 
         It has room for `MOST_ROWS`, unless they must be there together. `filled` tells whether the
-        first layer had better skip zeros; without it that is assumed.
+        first layer had better skip zeros; without it that is assumed. The loop `gathers` rows of the data,
+        and `converts` them where they are of another dtype.
         """
         recipe = self._recipe
         together = self._model.has_batch_norm or isinstance(recipe.loss, Custom)
         capacity = batch_size if together else min(batch_size, MOST_ROWS)
         penalty = None if recipe.penalty is None else recipe.penalty.term()
         on_unit = self._rows_on_unit(capacity, filled)
-        net = self._model.bind(capacity, n_threads, penalty, gathers, on_unit)
+        plain = gathers and not converts and capacity == batch_size and 0 not in on_unit
+        direct = plain and filled is not None and self._model.is_direct(capacity, filled)
+        net = self._model.bind(capacity, n_threads, penalty, gathers, on_unit, direct)
         if on_unit:
             net.table[on_unit, PRODUCT] = amx_address(net.work)
         if capacity == 1:
@@ -169,7 +176,7 @@ class Stepper:
     def _rows_on_unit(self, capacity: int, filled: Filled | None) -> list[int]:
         """`Sequential.rows_on_unit`, but for a first layer that had better skip zeros."""
         rows = self._model.rows_on_unit(capacity)
-        if 0 in rows and (filled is None or fullness(filled()).mean() < FULL):
+        if 0 in rows and (filled is None or fullness(filled(SAMPLE)).mean() < FULL):
             rows.remove(0)
         return rows
 
@@ -185,6 +192,7 @@ class Stepper:
         """
         self._address = address_of_step(self._recipe.optimizer.kernel(), self._model.dtype)
         link_relay(net, block)
+        link_direct(net)
         link_penalties(net)
         if self._needs_norm or self._recipe.clip_value is not None:
             link_clip(net)

@@ -6,7 +6,6 @@ minibatch). Short epochs share a block: `_train_epochs`.
 """
 
 import copy
-import functools
 import os
 import time
 import warnings
@@ -317,12 +316,12 @@ class Trainer:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
                 samples = samples.for_loop(self.model.dtype)
             gathers = samples.other is not None or (shuffle and samples.flat is not None)
-            filled = functools.partial(samples.filled, SAMPLE)
-            net = self.stepper.bind(batch_size, team.n_threads, gathers, filled)
+            converts = samples.other is not None
+            net = self.stepper.bind(batch_size, team.n_threads, gathers, samples.filled, converts)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)
             if net.relays and not net.table[0, ON_UNIT]:
-                balance(net.cuts, filled())
+                balance(net.cuts, samples.filled(SAMPLE))
             self._threads = threads_for(self.model, batch_size, team.n_threads, self._threads)
             kept_bytes = self.stepper.kept_bytes
             session = Session(

@@ -69,6 +69,7 @@ def usual_runs(dtype: str) -> Iterator[Run]:
     yield f"{dtype} penalty and limit", partial(use, layers, dtype, penalty=penalty, clip_norm=1.0)
     for given in CONVERT_FROM:
         yield f"{dtype} of {given}", partial(use_data, layers, dtype, given)
+    yield f"{dtype} where rows lie", partial(use_direct, layers, dtype)
     if dtype == "float32" and has_amx():
         yield f"{dtype} on the matrix unit", partial(use_unit, layers, dtype)
 
@@ -128,6 +129,14 @@ def use_single(layers: Sequence[Layer], dtype: str, optimizer: Optimizer) -> Non
     many = np.tile(X, WIDE_ENOUGH // X.shape[1])
     wide = Sequential([Dense(WIDE_ENOUGH, "relu"), *layers], input_dim=many.shape[1], dtype=dtype)
     Trainer(wide, loss="mse", optimizer=optimizer, batch_size=1).fit(many, SHARES, epochs=1)
+
+
+def use_direct(layers: Sequence[Layer], dtype: str) -> None:
+    """Train on wide rows without zeros, which are read where they lie (`engine.direct`)."""
+    many = np.ones((2 * WIDE_ENOUGH, WIDE_ENOUGH), dtype)
+    wide = Sequential([Dense(FEWEST_OUTPUTS, "relu"), *layers], input_dim=many.shape[1], dtype=dtype)
+    y = np.resize(SHARES, (len(many), SHARES.shape[1]))
+    Trainer(wide, loss="mse", batch_size=WIDE_ENOUGH).fit(many, y, epochs=1)
 
 
 def use_unit(layers: Sequence[Layer], dtype: str) -> None:

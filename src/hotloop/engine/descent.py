@@ -25,6 +25,7 @@ from hotloop.engine.table import (
     DELTA,
     DELTA_SUM,
     DENSE,
+    DIRECT_GRADIENT,
     GROUP,
     L1_STRENGTH,
     N_IN,
@@ -73,6 +74,7 @@ class Inputs(NamedTuple):
     x: NDArray[Any]  # (rows * features,)
     rows: int  # of the minibatch; if `added`, `x` has the last of them
     added: bool  # the gradient of the loss has been added up already, some rows of it at a time
+    places: NDArray[np.int64]  # (rows,) which rows of `x` they are, or empty: the first ones
     samples: NDArray[Any]  # where minibatches have one row, the next one is at samples[coming:]
     coming: np.int64  # or NONE
 
@@ -222,7 +224,10 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
                 start, end = where + first * n_out, where + last * n_out
                 # One chunk after the other in the same place, unless all of them are needed.
                 at = where + lo * n_out if phase == BOTH and not added else start
-                if phase != APPLY and not added:
+                if phase != APPLY and k == 0 and len(inputs.places):
+                    direct = (net, source, inputs.places, first, last, grad, at, panel)
+                    call(net.calls[DIRECT_GRADIENT], direct)
+                elif phase != APPLY and not added:
                     kernel_gradient(net, net.work, k, source, offset, n, first, last, grad, at, False, panel)
                 if phase != APPLY and net.penalised and row[PENALTY] != NONE:
                     sums = net.partial[PENALTY_SUMS]

@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
 
-__all__ = ["FETCHED_BYTES", "STRIP", "fetch", "fetch_vectors"]
+__all__ = ["FETCHED_BYTES", "LINE", "STRIP", "fetch", "fetch_at", "fetch_vectors"]
 
 STRIP = 128
 """Numbers that are fetched at once."""
@@ -23,18 +23,23 @@ I32, I64, POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 READ, NEAR, DATA = I32(0), I32(2), I32(1)  # near: into the second cache, which holds several rows
 
 
+def fetch_at(builder: Any, where: Any) -> None:
+    """Ask for the line in which the number at the pointer `where` is."""
+    kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(where, POINTER), READ, NEAR, DATA])
+
+
 def _fetches(n_bytes: Any) -> Any:
     """``fetch(array, k)`` of so many bytes of an array of this dtype."""
 
     def fetch(typing_context, array, index):
         def codegen(context, builder, signature, args):
             data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
             start = builder.bitcast(builder.gep(data, [args[1]]), POINTER)
             # No loop: LLVM would unroll it many times over.
             for k in range(0, n_bytes(signature.args[0].dtype), LINE):
-                builder.call(function, [builder.gep(start, [I64(k)]), READ, NEAR, DATA])
+                fetch_at(builder, builder.gep(start, [I64(k)]))
             return context.get_dummy_value()
 
         return types.void(array, types.int64), codegen

@@ -18,7 +18,18 @@ from hotloop.engine.gather import fetch_row, gather, own_inputs
 from hotloop.engine.network import backward, forward, loss_rows
 from hotloop.engine.penalise import penalty_sum
 from hotloop.engine.pointwise import copy
-from hotloop.engine.table import LIMITS, N_IN, N_OUT, NONE, RELAY, SINGLE_AHEAD, VALUE, Mode, Net
+from hotloop.engine.table import (
+    DIRECT_FORWARD,
+    LIMITS,
+    N_IN,
+    N_OUT,
+    NONE,
+    RELAY,
+    SINGLE_AHEAD,
+    VALUE,
+    Mode,
+    Net,
+)
 from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
 
@@ -105,11 +116,14 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         x, total, hits = block.x, 0.0, 0.0
         for start in range(first, last, capacity):
             end = min(start + capacity, last)
-            x = block.x[start * n_in : end * n_in]
+            x, begun = block.x[start * n_in : end * n_in], relayed
             if relayed:
                 call(net.calls[RELAY], (net, block, start, end - start, theta, crew, panel))
                 at = own_inputs(net, crew)
-                x = net.work[at : at + (end - start) * n_in]
+                x = block.x if net.direct else net.work[at : at + (end - start) * n_in]
+            elif net.direct:
+                x, begun = block.x, net.direct
+                call(net.calls[DIRECT_FORWARD], (net, x, block.rows[start:end], theta, crew, panel))
             elif len(block.rows):
                 lies = place_of_row(block, start, n_in) if capacity == 1 else np.int64(NONE)
                 if lies != NONE:
@@ -119,8 +133,8 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
                     gather(net, block, start, end, crew)
                     x = net.work[net.inputs : net.inputs + (end - start) * n_in]
             targets, weights = block.targets[start:end], block.weights[start:end]
-            there = relayed if coming == NONE else 1
-            now = Mode(mode.training, mode.seed, mode.step + step, start - first, there)
+            begun = begun if coming == NONE else 1
+            now = Mode(mode.training, mode.seed, mode.step + step, start - first, begun)
             forward(net, theta, x, end - start, now, crew, panel)
             loss_rows(net, loss, targets, weights, scale, crew)
             backward(net, theta, x, end - start, now, crew, panel)
@@ -136,7 +150,8 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
         coming = np.int64(NONE)
         if ahead and step + 1 < n_steps:
             coming = place_of_row(block, rows_of_step(block, step + 1, batch_size)[0], n_in)
-        inputs = Inputs(x, n, n > capacity, block.x, coming)
+        places = block.rows[first:last] if net.direct else block.rows[:0]
+        inputs = Inputs(x, n, n > capacity, places, block.x, coming)
         norm = descend(net, inputs, update, step, theta, grad, crew, panel)
         barrier(sync, n_threads)
         if net.limited:

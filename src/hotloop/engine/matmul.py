@@ -19,7 +19,7 @@ from hotloop.engine.quads import QUAD, few_by_quads, is_worth_quads
 from hotloop.engine.tile import PANEL_COLUMNS, PLAIN, RECTIFIED
 from hotloop.engine.walk import BLOCK_ROWS, MOST_TERMS, WIDE, Matrix, a_pays, multiply_terms, passes_over
 
-__all__ = ["MOST_TERMS", "OWN_ORDER", "Matrix", "multiply", "panel_size"]
+__all__ = ["MOST_TERMS", "OWN_ORDER", "Matrix", "direct_scratch", "multiply", "panel_size"]
 
 OWN_ORDER = max(FEW, QUAD)
 """To so many columns or fewer a sum may be made of several: in another order than term after term."""
@@ -30,6 +30,12 @@ def panel_size(terms: int, cols: int, spread: int) -> int:
     terms = min(terms, MOST_TERMS)
     packs = a_pays(True, cols, spread)  # the other `a` needs more columns
     return max(terms * PANEL_COLUMNS + packs * BLOCK_ROWS * terms, OWN_ORDER * MOST_TERMS)
+
+
+def direct_scratch(n_in: int, capacity: int) -> int:
+    """The same of `engine.direct`, which copies inputs for the gradient."""
+    terms = min(capacity, MOST_TERMS)
+    return terms * (PANEL_COLUMNS + min(BLOCK_ROWS, n_in + PANEL_COLUMNS))
 
 
 @kernel

@@ -11,7 +11,7 @@ from hotloop.engine.square import edge_square, full_square
 from hotloop.engine.tile import VECTORS, tile_shape
 from hotloop.engine.vectors import Vectors, pointer_to, target_shape
 
-__all__ = ["copy_terms", "pack_groups", "pack_rows", "pack_transposed"]
+__all__ = ["copy_terms", "pack_direct", "pack_groups", "pack_rows", "pack_transposed"]
 
 
 @apart
@@ -49,6 +49,24 @@ def pack_groups(panel, at, a, offset, step, rows, terms, group):
     """Rows of a transposed `a`, whose terms are `step` apart, to panel[at:] in groups."""
     for i in range(0, rows, group):
         copy_terms(panel, at + i * terms, a, offset + i, step, min(group, rows - i), terms, group)
+
+
+@apart
+@kernel
+def pack_direct(panel, at, x, places, width, first, rows):
+    """What `pack_groups` makes of columns first:first + rows of some rows of `x`, which `places` has.
+
+    These are the terms; in `x` rows are `width` long.
+    """
+    group, terms = tile_shape(panel)[0], len(places)
+    for i in range(0, rows, group):
+        n = min(group, rows - i)
+        for p in range(terms):
+            to, origin = at + i * terms + p * group, places[p] * width + first + i
+            if n == group:
+                copy_tile_rows(panel, to, x, origin)
+            else:
+                copy(x[origin : origin + n], panel[to : to + n])
 
 
 @apart

@@ -2,9 +2,10 @@
 
 Were the rows of the minibatch shared, as in all other layers, each thread would read all of W, half of which
 another has just updated: it comes out of that one's cache, at a tenth of the pace of its own. Here a thread
-has the inputs whose rows of W it updates. It fetches these columns of the minibatch, and adds their terms to
-the sums of the thread before it, some rows of the minibatch after the other: only sums, and what goes back
-to them, move between the threads. The terms of a sum have the order that they have on one thread.
+has the inputs whose rows of W it updates. It fetches these columns of the minibatch, unless it reads them
+where they lie (`engine.direct`), and adds their terms to the sums of the thread before it, some rows of the
+minibatch after the other: only sums, and what goes back to them, move between the threads. The terms of a sum
+have the order that they have on one thread.
 
 Where the layer's products are those of `engine.amx`, in two passes, two threads have a pass each
 (`relay_of_halves`).
@@ -25,6 +26,7 @@ from hotloop.engine.sparse import multiply_layer
 from hotloop.engine.table import (
     BIAS,
     DELTA,
+    DIRECT_PRODUCT,
     N_IN,
     N_OUT,
     NONE,
@@ -72,7 +74,7 @@ def relay(net, block, begin, n, theta, crew, panel):
     biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
     w = Matrix(theta, row[WEIGHT] + left * n_out, n_out, 1)
     leg = max(n // (LEGS * crew.n_threads) // grain * grain, grain)
-    fetched = 0
+    fetched = n if net.direct else 0
     for first in range(0, n, leg):
         last = min(first + leg, n)
         # While the sums are not there, more rows are fetched.
@@ -88,8 +90,13 @@ def relay(net, block, begin, n, theta, crew, panel):
         else:
             out = Matrix(net.work, value + first * n_out, n_out, 1)
             start = out if crew.tid > 0 else Matrix(biases, bias, 0, 1)
-            inputs = Matrix(net.work, x + first * n_in + left, n_in, 1)
-            multiply_layer(net, 0, out, start, inputs, w, last - first, n_out, right - left, panel, after)
+            inputs, terms = Matrix(net.work, x + first * n_in + left, n_in, 1), right - left
+            if net.direct:
+                places = block.rows[begin + first : begin + last]
+                product = (out, start, block.x, places, n_in, left, w, n_out, terms, panel, after)
+                call(net.calls[DIRECT_PRODUCT], product)
+            else:
+                multiply_layer(net, 0, out, start, inputs, w, last - first, n_out, terms, panel, after)
         pass_on(crew, last)
     _, mine = share(n, grain, crew.tid, crew.n_threads)
     wait_for(crew, last_thread, mine)

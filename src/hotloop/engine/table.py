@@ -18,7 +18,7 @@ from hotloop.activations import RELU
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.amx import amx_scratch, halves_of, passes_of
 from hotloop.engine.cuts import cuts_by_cost, is_worth_a_relay
-from hotloop.engine.matmul import MOST_TERMS, panel_size
+from hotloop.engine.matmul import MOST_TERMS, direct_scratch, panel_size
 from hotloop.engine.memory import aligned_zeros, padded
 from hotloop.penalties import HAS_GRADIENT, HAS_LIMIT, PROXIMAL, PenaltyTerm
 
@@ -88,11 +88,12 @@ ROWS = 4  # of the minibatch that the strengths are for; 0 for any
 OPTIONS = 5
 
 # Which kernel beside those of the loop: of `engine.operations`, of `single`, `gather` and `relay`, of
-# `penalise` and `clip`.
+# `penalise` and `clip`, of `direct`.
 FORWARD, BACKWARD, ACTIVATE, ACTIVATE_BACKWARD = range(4)
 SINGLE_FORWARD, SINGLE_STEP, SINGLE_AHEAD, CONVERT, RELAY = range(4, 9)
 PENALISE, SHRINK, LIMITS, SUM_SQUARES, NORM, CLIP = range(9, 15)
-CALLS = 15
+DIRECT_PRODUCT, DIRECT_FORWARD, DIRECT_GRADIENT = range(15, 18)
+CALLS = 18
 
 COLUMN_GRAIN = 64
 """Columns in a thread's grain: whole cache lines, whatever the dtype."""
@@ -166,7 +167,8 @@ class Net(NamedTuple):
     zeros: int  # offset into work of as many zeros as the widest row
     panels: int  # offset into work of the threads' panels
     panel_size: int  # numbers in one thread's panel
-    inputs: int  # offset into work of the inputs of a minibatch whose rows are fetched
+    inputs: int  # offset into work of the inputs of a minibatch whose rows are copied
+    direct: int  # rows of the table that need no copy (`engine.direct`): 0, 1, 2 with a ReLU
     relays: int  # rows of the table that are a relay of several threads (`engine.relay`): 0, 1, 2 with a ReLU
     cuts: NDArray[np.int64]  # (threads + 1, threads + 1) for n threads in row n, where their inputs begin
     penalised: int  # 1 where a kernel has a penalty with a gradient
@@ -222,7 +224,7 @@ def rate_groups(operations: list[Operation]) -> list[float]:
 
 def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int, on_unit: bool) -> int:
     """How many rows of the table are a relay: a dense one, and the ReLU after it, or none."""
-    first, after = operations[0], operations[1:2]
+    first = operations[0]
     if on_unit:
         worth = n_threads == 2 and passes_of(first.n_in) == 2
     else:
@@ -230,7 +232,12 @@ def rows_of_relay(operations: list[Operation], capacity: int, n_threads: int, on
     if not worth:
         return 0
     # A minibatch of one row has a form of its own (`engine.single`), without the ReLU.
-    return 2 if capacity > 1 and [(o.op, o.code) for o in after] == [(ELEMENTWISE, RELU)] else 1
+    return rows_with_relu(operations) if capacity > 1 else 1
+
+
+def rows_with_relu(operations: list[Operation]) -> int:
+    """How many rows of the table a product makes that is the first: 2 where a ReLU is after it, else 1."""
+    return 2 if [(o.op, o.code) for o in operations[1:2]] == [(ELEMENTWISE, RELU)] else 1
 
 
 class _Room:
@@ -279,12 +286,12 @@ def _describe(
 def bind(
     operations: list[Operation], capacity: int, n_threads: int, dtype: np.dtype[Any],
     running: NDArray[Any], penalty: PenaltyTerm | None = None, gathers: bool = False,
-    on_unit: Collection[int] = (),
+    on_unit: Collection[int] = (), direct: bool = False,
 ) -> Net:  # fmt: skip
     """The `Net` for batches of up to `capacity` rows; `penalty` is on kernels that name none.
 
-    With `gathers` it has room for the inputs of a minibatch. The products of the rows `on_unit` are those of
-    `engine.amx`.
+    With `gathers` it has room for the inputs of a minibatch, unless they are read where they lie: `direct`.
+    The products of the rows `on_unit` are those of `engine.amx`.
     """
     table, options, terms = _describe(operations, penalty, on_unit)
     room, n_in = _Room(dtype), operations[0].n_in
@@ -299,10 +306,13 @@ def bind(
     zeros = room.take(max(rows, cols))
     most, spread = max(rows, cols, capacity), min(capacity, MOST_TERMS) * rows
     scratch = max(panel_size(most, cols, spread), amx_scratch(most, most) if on_unit else 0)
+    if direct:
+        scratch = max(scratch, direct_scratch(n_in, capacity))
     scratch = padded(scratch, dtype)
     panels = room.take(n_threads * scratch)
     relays = rows_of_relay(operations, capacity, n_threads, 0 in on_unit) if gathers else 0
-    inputs = room.take((n_threads if relays else int(gathers)) * capacity * n_in)
+    copies = 0 if direct or not gathers else n_threads if relays else 1
+    inputs = room.take(copies * capacity * n_in)
     trained = [k for k, operation in enumerate(operations) if operation.parameters]
     cuts = cuts_by_cost(np.ones(n_in), n_threads if relays else 0)
     if relays and 0 in on_unit:  # of two threads
@@ -321,6 +331,7 @@ def bind(
         panels=panels,
         panel_size=scratch,
         inputs=inputs,
+        direct=rows_with_relu(operations) if direct else 0,
         relays=relays,
         cuts=cuts,
         penalised=int(any(code in HAS_GRADIENT for code in terms)),

@@ -12,6 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from hotloop._jit import INTRINSICS, cgutils, intrinsic, kernel, types
+from hotloop.engine.fetch import LINE, fetch_at
 from hotloop.engine.vectors import I32, I64, Vectors, pointer_to, row_places, sum_over, target_shape
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "RECTIFIED",
     "ROW_VECTORS",
     "VECTORS",
+    "direct_tile",
     "edge_tile",
     "flat_tile",
     "full_tile",
     "listed_tile",
+    "narrow_direct_tile",
     "narrow_listed_tile",
     "narrow_tile",
     "row_tile",
@@ -75,6 +78,20 @@ def plain_listed_tile(
             out[at] = finished(total, out, at, after)
 
 
+def plain_direct_tile(
+    out, o, o_row, start, s, s_row, a, a0, a_row, b, b0, b_row, inner, rows, cols, after, places, first
+):
+    """`plain_tile` of all rows: row i of `a` is the one that places[first + i] says."""
+    for i in range(rows):
+        row = a0 + places[first + i] * a_row
+        for j in range(cols):
+            total = start[s + i * s_row + j]
+            for p in range(inner):
+                total += a[row + p] * b[b0 + p * b_row + j]
+            at = o + i * o_row + j
+            out[at] = finished(total, out, at, after)
+
+
 @kernel
 def finished(total, out, at, after):
     """What becomes of a sum that goes to out[at].
@@ -97,7 +114,9 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     tile's, of one vector, and all its rows. (With twice as many rows, and so as many sums as others, the
     processor would have no registers left to address them.) A "flat" tile has half as many rows, a "row"
     tile one, and more columns; both touch only the columns that exist, and take rows as an edge tile does. A
-    "listed" tile, also a narrow one, is an edge tile that takes its terms from a list.
+    "listed" tile, also a narrow one, is an edge tile that takes its terms from a list. A "direct" tile, also
+    a narrow one, takes its rows of `a` from a list, and there are as many tiles as all `n_rows` of them fill.
+    A wide one asks the memory for the rows of the next, with each term for a line of one of them.
 
     Tiles that lie one below the other are one call: to begin with each anew takes as long as six terms of a
     narrow tile. A call stands alone. As a part of the loops around it, it would have them compute the
@@ -110,7 +129,7 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
         return module.globals[name]
     pointer = number.as_pointer()
     arguments = [pointer, I64, pointer, I64, pointer, I64, I64, I64, pointer, I64, I64, I64, I64, I64, I64]
-    arguments += [I32.as_pointer()] * kind.endswith("listed")
+    arguments += [I32.as_pointer()] * kind.endswith("listed") + [I64.as_pointer()] * kind.endswith("direct")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
@@ -121,12 +140,20 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     rows, lanes = target_shape(context, item.bitwidth // 8)
     shapes = {"row": (1, ROW_VECTORS), "flat": (rows // 2, VECTORS)}
     rows, count = shapes.get(kind, (rows, 1 if kind.startswith("narrow") else VECTORS))
-    n_full = count - 1 if kind in ("edge", "listed") else 0
+    n_full = count - 1 if kind in ("edge", "listed", "direct") else 0
     vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols, n_full)
-    height = None if kind in ("full", "narrow") else n_rows
+    direct, line = kind.endswith("direct"), LINE * 8 // item.bitwidth
+
+    def row_of_list(i: Any) -> Any:
+        """Where row i of `a` is that `places` has, or the last one."""
+        last = builder.sub(n_rows, I64(1))
+        i = builder.select(builder.icmp_signed("<", i, last), i, last)
+        return builder.gep(a, [builder.mul(builder.load(builder.gep(places[0], [i])), a_row)])
 
     def tile(t: Any) -> None:
         """The t-th tile."""
+        begin = builder.mul(t, I64(rows))
+        height = None if kind in ("full", "narrow") else builder.sub(n_rows, begin) if direct else n_rows
         out_rows, a_rows, start_rows = (
             row_places(builder, builder.gep(base, [builder.mul(t, apart)]), step, rows, height)
             for base, step, apart in (
@@ -135,13 +162,18 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
                 (start, s_row, builder.mul(s_row, I64(rows))),
             )
         )
+        if direct:
+            a_rows = [row_of_list(builder.add(begin, I64(r))) for r in range(rows)]
         a_rows = [_opaque(builder, base) for base in a_rows]
         first = [vectors.load(base) for base in start_rows]
 
         def term(p: Any, sums: list[list[Any]]) -> list[list[Any]]:
             """Add a[:, p] b[p, :]."""
-            if places:
+            if kind.endswith("listed"):
                 p = builder.zext(builder.load(builder.gep(places[0], [p])), I64)
+            if kind == "direct":
+                coming = builder.add(builder.add(begin, I64(rows)), builder.and_(p, I64(line - 1)))
+                fetch_at(builder, builder.gep(row_of_list(coming), [builder.and_(p, I64(-line))]))
             b_row_p = vectors.load(builder.gep(b, [builder.mul(p, b_row)]))
             step = builder.mul(p, a_col)
             return [
@@ -161,6 +193,10 @@ def _call_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: st
     """Call the function where the offsets point."""
     if kind.endswith("listed"):  # one tile, since each has a list of its own
         args = [*args[:10], I64(0), *args[10:14], I64(1), *args[14:]]
+    if kind.endswith("direct"):
+        rows, height = args[13], I64(target_shape(context, array_types[0].dtype.bitwidth // 8)[0])
+        tiles = builder.udiv(builder.add(rows, builder.sub(height, I64(1))), height)
+        args = [*args[:9], I64(1), I64(0), *args[9:13], tiles, *args[13:]]
     (out, o, o_row, start, s, s_row, a, a0, a_row, a_col, a_tile, b, b0, b_row, inner,
      tiles, n_rows, n_cols, after, *listed) = args  # fmt: skip
 
@@ -230,7 +266,13 @@ def _make_tile(kind: str) -> Any:
         signature = types.void(out, n, n, start, n, n, a, n, n, n, b, n, n, n, n, n, n, places, n)
         return written(signature, out, start, a, b, places)
 
-    return intrinsic(tile_of_listed if kind.endswith("listed") else tile)
+    def tile_of_direct(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, b, b0, b_row,
+                       inner, rows, cols, after, places, first):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, b, n, n, n, n, n, n, places, n)
+        return written(signature, out, start, a, b, places)
+
+    forms = {"listed": tile_of_listed, "direct": tile_of_direct}
+    return intrinsic(forms.get(kind.split()[-1], tile))
 
 
 def _plain_shape(array):
@@ -252,8 +294,10 @@ if INTRINSICS:
     full_tile, edge_tile = _make_tile("full"), _make_tile("edge")
     narrow_tile, flat_tile, row_tile = _make_tile("narrow"), _make_tile("flat"), _make_tile("row")
     listed_tile, narrow_listed_tile = _make_tile("listed"), _make_tile("narrow listed")
+    direct_tile, narrow_direct_tile = _make_tile("direct"), _make_tile("narrow direct")
     tile_shape = intrinsic(_tile_shape)
 else:
     full_tile = edge_tile = narrow_tile = flat_tile = row_tile = kernel(plain_tile)
     listed_tile = narrow_listed_tile = kernel(plain_listed_tile)
+    direct_tile = narrow_direct_tile = kernel(plain_direct_tile)
     tile_shape = kernel(_plain_shape)

@@ -1,0 +1,155 @@
+"""The first layer of a training step, which reads its inputs where they lie in the data.
+
+The rows of a minibatch are all over the data, and to copy them together first (`engine.gather`) is to wait
+for the memory. Here products read the rows themselves: while a tile is computed, those of the next are on
+their way (`direct_tile`); and for the gradient parts of them are copied anyway, into the order of its tiles.
+(With 784 inputs and 128 units minibatches of 128 rows take 0.95 of the time, with 32 units 0.9.)
+
+The sums have the order of `multiply`: they are the same to the last bit. What is mostly zeros is copied
+still, since `engine.sparse` skips them.
+
+Compiled where a fit has such a layer and such data, and called by its address.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop._jit import kernel
+from hotloop.engine.address import address_of
+from hotloop.engine.cuts import fullness
+from hotloop.engine.matmul import Matrix
+from hotloop.engine.packing import copy_terms, pack_direct
+from hotloop.engine.sparse import FEWEST_INPUTS, FEWEST_OUTPUTS, LIST_COST, WORTH_SKIPPING
+from hotloop.engine.table import (
+    BIAS,
+    DELTA,
+    DENSE,
+    DIRECT_FORWARD,
+    DIRECT_GRADIENT,
+    DIRECT_PRODUCT,
+    N_IN,
+    N_OUT,
+    NONE,
+    VALUE,
+    WEIGHT,
+    Net,
+    Operation,
+)
+from hotloop.engine.team import Crew, share, sync_zeros
+from hotloop.engine.tile import (
+    PANEL_COLUMNS,
+    PLAIN,
+    RECTIFIED,
+    VECTORS,
+    direct_tile,
+    narrow_direct_tile,
+    tile_shape,
+)
+from hotloop.engine.walk import BLOCK_ROWS, VERY_WIDE, is_worth_copying, multiply_rows, passes_over
+
+__all__ = ["is_direct", "link_direct"]
+
+FEWEST_ROWS, FEWEST_NUMBERS = 16, 1 << 14
+"""Of a minibatch, and of its inputs. Fewer are soon copied, and do not fill what the gradient copies."""
+SAMPLE = 16
+"""Rows of the data in which zeros are looked for."""
+
+_ADDRESSES: dict[np.dtype[Any], tuple[int, ...]] = {}
+"""Of the three kernels, by dtype: to tell the types of their arguments takes numba as long as a step."""
+
+
+def is_direct(first: Operation, capacity: int, filled: Callable[[int], NDArray[np.bool_]]) -> bool:
+    """Whether the first layer of a network should read the inputs of so large minibatches where they lie.
+
+    It must be wide, but not so wide that rows are copied anyway (`VERY_WIDE`); and `filled`, which says of so
+    many rows of the data where they are not 0, find too few zeros for `multiply_sparse`.
+    """
+    wide = first.n_in >= FEWEST_INPUTS and FEWEST_OUTPUTS <= first.n_out < VERY_WIDE
+    large = capacity >= FEWEST_ROWS and capacity * first.n_in >= FEWEST_NUMBERS
+    if first.op != DENSE or not (wide and large):
+        return False
+    rows, most = filled(SAMPLE), WORTH_SKIPPING - LIST_COST * PANEL_COLUMNS / first.n_out
+    # Of neighbours, inputs or rows, more are not all 0. (A short fit would feel these questions.)
+    if np.count_nonzero(rows) > most * rows.size:
+        return True
+    return bool(min(fullness(rows).mean(), fullness(rows.T).mean()) > most)
+
+
+def link_direct(net: Net) -> None:
+    """Give `net` the addresses of the kernels, if its first layer reads its inputs where they lie."""
+    if not net.direct:
+        return
+    numbers = net.work
+    if numbers.dtype not in _ADDRESSES:
+        some, places, crew = Matrix(numbers, 0, 1, 1), np.empty(0, np.int64), Crew(0, 1, sync_zeros(1))
+        _ADDRESSES[numbers.dtype] = (
+            address_of(multiply_direct, (some, some, numbers, places, 0, 0, some, 0, 0, numbers, 0)),
+            address_of(direct_forward, (net, numbers, places, numbers, crew, numbers)),
+            address_of(direct_gradient, (net, numbers, places, 0, 0, numbers, 0, numbers)),
+        )
+    net.calls[[DIRECT_PRODUCT, DIRECT_FORWARD, DIRECT_GRADIENT]] = _ADDRESSES[numbers.dtype]
+
+
+@kernel
+def multiply_direct(out, start, x, places, width, left, b, cols, inner, panel, after):
+    """What `multiply` does, for columns left:left + inner of the rows of `x` in `places`, each `width` long.
+
+    `b` has ``col=1``.
+    """
+    tile_cols, rows, passes = tile_shape(x)[1], len(places), passes_over(inner)
+    copies = is_worth_copying(rows, cols)
+    for k in range(passes if rows > 0 else 0):
+        p, end = inner * k // passes, inner * (k + 1) // passes
+        so_far, then, some = start if k == 0 else out, after if end == inner else PLAIN, end - p
+        for j in range(0, cols, tile_cols):
+            n_cols = min(tile_cols, cols - j)
+            source, offset, step = b.data, b.offset + p * b.row + j, b.row
+            if copies:
+                copy_terms(panel, 0, source, offset, step, n_cols, some, tile_cols)
+                source, offset, step = panel, np.int64(0), tile_cols
+            to, from_start = out.offset + j, so_far.offset + j
+            if n_cols <= tile_cols // VECTORS:
+                narrow_direct_tile(
+                    out.data, to, out.row, so_far.data, from_start, so_far.row, x, left + p, width,
+                    source, offset, step, some, rows, n_cols, then, places, 0,
+                )  # fmt: skip
+            else:
+                direct_tile(
+                    out.data, to, out.row, so_far.data, from_start, so_far.row, x, left + p, width,
+                    source, offset, step, some, rows, n_cols, then, places, 0,
+                )  # fmt: skip
+
+
+@kernel
+def direct_forward(net, x, places, theta, crew, panel):
+    """z = b + x W, rectified if a ReLU is next, for this thread's part of the rows of `x` in `places`."""
+    row, (grain, _) = net.table[0], tile_shape(x)
+    n_in, n_out, value = row[N_IN], row[N_OUT], net.table[net.direct - 1, VALUE]
+    lo, hi = share(len(places), grain, crew.tid, crew.n_threads)
+    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+    out, start = Matrix(net.work, value + lo * n_out, n_out, 1), Matrix(biases, bias, 0, 1)
+    w, after = Matrix(theta, row[WEIGHT], n_out, 1), RECTIFIED if net.direct == 2 else PLAIN
+    multiply_direct(out, start, x, places[lo:hi], n_in, 0, w, n_out, n_in, panel, after)
+
+
+@kernel
+def direct_gradient(net, x, places, lo, hi, grad, at, panel):
+    """∂L/∂W of rows lo:hi of the kernel, to grad[at:]; the inputs are the rows of `x` in `places`."""
+    row, (tile_rows, tile_cols) = net.table[0], tile_shape(x)
+    cols, passes = row[N_OUT], passes_over(len(places))
+    out, so_far = Matrix(grad, at, cols, 1), Matrix(net.work, net.zeros, 0, 1)
+    for k in range(passes):
+        first, end = len(places) * k // passes, len(places) * (k + 1) // passes
+        terms = end - first
+        begin = terms * tile_cols
+        block = min((len(panel) - begin) // terms, BLOCK_ROWS) // tile_rows * tile_rows
+        delta = Matrix(net.work, row[DELTA] + first * cols, cols, 1)
+        for i in range(0, hi - lo, block):
+            last = min(i + block, hi - lo)
+            pack_direct(panel, begin, x, places[first:end], row[N_IN], lo + i, last - i)
+            packed = Matrix(panel, begin, 1, tile_rows)
+            multiply_rows(out, so_far, packed, terms, delta, i, last, cols, terms, panel, PLAIN)
+        so_far = out
