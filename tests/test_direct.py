@@ -6,8 +6,8 @@ import pytest
 import hotloop as hl
 from hotloop._jit import COMPILED
 from hotloop.engine.descent import kernel_gradient
-from hotloop.engine.direct import direct_forward, direct_gradient, is_direct, link_direct
-from hotloop.engine.network import forward
+from hotloop.engine.direct import direct_gradient, is_direct, link_direct
+from hotloop.engine.network import forward, forward_direct
 from hotloop.engine.table import DELTA, PREDICTION, VALUE
 from hotloop.engine.team import Crew, sync_zeros
 
@@ -58,7 +58,7 @@ def test_the_outputs_are_those_of_a_copy(rows, units, dtype, activation, use_bia
     sync = sync_zeros(n_threads)
     for tid in range(n_threads):
         crew = Crew(tid, n_threads, sync)
-        direct_forward(net, X.reshape(-1), places, model.theta, crew, panel_of(net, tid))
+        forward_direct(net, X.reshape(-1), places, model.theta, crew, panel_of(net, tid))
     x = X[places].reshape(-1)
     forward(other, model.theta, x, rows, PREDICTION, Crew(0, 1, sync), panel_of(other))
     k = int(activation == "relu")
@@ -76,7 +76,8 @@ def test_the_gradient_is_that_of_a_copy(rows, units, dtype):
     values(net, 0, DELTA, rows)[:] = values(other, 0, DELTA, rows)[:] = deltas
     x, lo, hi = X[places].reshape(-1), 3, N_IN
     found, expected = np.full((2, (hi - lo) * units + 5), np.nan, dtype)
-    direct_gradient(net, X.reshape(-1), places, lo, hi, found, 5, panel_of(net))
+    row, panel = net.table[0], panel_of(net)
+    direct_gradient(row, net.work, net.zeros, X.reshape(-1), places, lo, hi, found, 5, panel)
     kernel_gradient(other, other.work, 0, x, 0, rows, lo, hi, expected, 5, False, panel_of(other))
     np.testing.assert_array_equal(found, expected)
     twin = X[places][:, lo:hi].astype("float64").T @ deltas.astype("float64")

@@ -225,7 +225,7 @@ def walk(net, inputs, update, step, theta, grad, phase, factor, crew, panel):
                 # One chunk after the other in the same place, unless all of them are needed.
                 at = where + lo * n_out if phase == BOTH and not added else start
                 if phase != APPLY and k == 0 and len(inputs.places):
-                    direct = (net, source, inputs.places, first, last, grad, at, panel)
+                    direct = (row, net.work, net.zeros, source, inputs.places, first, last, grad, at, panel)
                     call(net.calls[DIRECT_GRADIENT], direct)
                 elif phase != APPLY and not added:
                     kernel_gradient(net, net.work, k, source, offset, n, first, last, grad, at, False, panel)

@@ -24,31 +24,27 @@ from hotloop.engine.matmul import Matrix
 from hotloop.engine.packing import copy_terms, pack_direct
 from hotloop.engine.sparse import FEWEST_INPUTS, FEWEST_OUTPUTS, LIST_COST, WORTH_SKIPPING
 from hotloop.engine.table import (
-    BIAS,
     DELTA,
     DENSE,
-    DIRECT_FORWARD,
     DIRECT_GRADIENT,
     DIRECT_PRODUCT,
     N_IN,
     N_OUT,
-    NONE,
-    VALUE,
-    WEIGHT,
     Net,
     Operation,
 )
-from hotloop.engine.team import Crew, share, sync_zeros
 from hotloop.engine.tile import (
     PANEL_COLUMNS,
     PLAIN,
-    RECTIFIED,
     VECTORS,
     direct_tile,
+    edge_tile,
+    flat_tile,
     narrow_direct_tile,
+    narrow_tile,
     tile_shape,
 )
-from hotloop.engine.walk import BLOCK_ROWS, VERY_WIDE, is_worth_copying, multiply_rows, passes_over
+from hotloop.engine.walk import BLOCK_ROWS, VERY_WIDE, is_worth_copying, passes_over
 
 __all__ = ["is_direct", "link_direct"]
 
@@ -58,7 +54,7 @@ SAMPLE = 16
 """Rows of the data in which zeros are looked for."""
 
 _ADDRESSES: dict[np.dtype[Any], tuple[int, ...]] = {}
-"""Of the three kernels, by dtype: to tell the types of their arguments takes numba as long as a step."""
+"""Of the two kernels, by dtype: to tell the types of their arguments takes numba as long as a step."""
 
 
 def is_direct(first: Operation, capacity: int, filled: Callable[[int], NDArray[np.bool_]]) -> bool:
@@ -82,15 +78,13 @@ def link_direct(net: Net) -> None:
     """Give `net` the addresses of the kernels, if its first layer reads its inputs where they lie."""
     if not net.direct:
         return
-    numbers = net.work
-    if numbers.dtype not in _ADDRESSES:
-        some, places, crew = Matrix(numbers, 0, 1, 1), np.empty(0, np.int64), Crew(0, 1, sync_zeros(1))
-        _ADDRESSES[numbers.dtype] = (
-            address_of(multiply_direct, (some, some, numbers, places, 0, 0, some, 0, 0, numbers, 0)),
-            address_of(direct_forward, (net, numbers, places, numbers, crew, numbers)),
-            address_of(direct_gradient, (net, numbers, places, 0, 0, numbers, 0, numbers)),
-        )
-    net.calls[[DIRECT_PRODUCT, DIRECT_FORWARD, DIRECT_GRADIENT]] = _ADDRESSES[numbers.dtype]
+    x = net.work
+    if x.dtype not in _ADDRESSES:
+        some, places = Matrix(x, 0, 1, 1), np.empty(0, np.int64)
+        product = (some, some, x, places, 0, 0, some, 0, 0, x, 0)
+        gradient = (net.table[0], x, 0, x, places, 0, 0, x, 0, x)
+        _ADDRESSES[x.dtype] = address_of(multiply_direct, product), address_of(direct_gradient, gradient)
+    net.calls[DIRECT_PRODUCT], net.calls[DIRECT_GRADIENT] = _ADDRESSES[x.dtype]
 
 
 @kernel
@@ -124,32 +118,46 @@ def multiply_direct(out, start, x, places, width, left, b, cols, inner, panel, a
 
 
 @kernel
-def direct_forward(net, x, places, theta, crew, panel):
-    """z = b + x W, rectified if a ReLU is next, for this thread's part of the rows of `x` in `places`."""
-    row, (grain, _) = net.table[0], tile_shape(x)
-    n_in, n_out, value = row[N_IN], row[N_OUT], net.table[net.direct - 1, VALUE]
-    lo, hi = share(len(places), grain, crew.tid, crew.n_threads)
-    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
-    out, start = Matrix(net.work, value + lo * n_out, n_out, 1), Matrix(biases, bias, 0, 1)
-    w, after = Matrix(theta, row[WEIGHT], n_out, 1), RECTIFIED if net.direct == 2 else PLAIN
-    multiply_direct(out, start, x, places[lo:hi], n_in, 0, w, n_out, n_in, panel, after)
+def direct_gradient(row, work, zeros, x, places, lo, hi, grad, at, panel):
+    """∂L/∂W of rows lo:hi of its kernel, to grad[at:], a sum over the rows of `x` in `places`."""
+    cols, passes, (tile_rows, tile_cols) = row[N_OUT], passes_over(len(places)), tile_shape(x)
+    most = (len(places) + passes - 1) // passes
+    block = min(len(panel) // most, BLOCK_ROWS) // tile_rows * tile_rows
+    for i in range(0, hi - lo, block):
+        rows, to = min(block, hi - lo - i), at + i * cols
+        out, so_far = Matrix(grad, to, cols, 1), Matrix(work, zeros, 0, 1)
+        for k in range(passes):
+            first, end = len(places) * k // passes, len(places) * (k + 1) // passes
+            pack_direct(panel, 0, x, places[first:end], row[N_IN], lo + i, rows)
+            delta = Matrix(work, row[DELTA] + first * cols, cols, 1)
+            for j in range(0, cols, tile_cols):
+                multiply_groups(out, so_far, panel, delta, j, rows, min(tile_cols, cols - j), end - first)
+            so_far = out
 
 
 @kernel
-def direct_gradient(net, x, places, lo, hi, grad, at, panel):
-    """∂L/∂W of rows lo:hi of the kernel, to grad[at:]; the inputs are the rows of `x` in `places`."""
-    row, (tile_rows, tile_cols) = net.table[0], tile_shape(x)
-    cols, passes = row[N_OUT], passes_over(len(places))
-    out, so_far = Matrix(grad, at, cols, 1), Matrix(net.work, net.zeros, 0, 1)
-    for k in range(passes):
-        first, end = len(places) * k // passes, len(places) * (k + 1) // passes
-        terms = end - first
-        begin = terms * tile_cols
-        block = min((len(panel) - begin) // terms, BLOCK_ROWS) // tile_rows * tile_rows
-        delta = Matrix(net.work, row[DELTA] + first * cols, cols, 1)
-        for i in range(0, hi - lo, block):
-            last = min(i + block, hi - lo)
-            pack_direct(panel, begin, x, places[first:end], row[N_IN], lo + i, last - i)
-            packed = Matrix(panel, begin, 1, tile_rows)
-            multiply_rows(out, so_far, packed, terms, delta, i, last, cols, terms, panel, PLAIN)
-        so_far = out
+def multiply_groups(out, start, groups, b, j, rows, n_cols, terms):
+    """The columns of `multiply` from j on that are a panel, where `a` lies in `groups` (`pack_groups`)."""
+    tile_rows, tile_cols = tile_shape(groups)
+    i = np.int64(0)
+    while i < rows:
+        tiles, n_rows = max((rows - i) // tile_rows, 1), min(tile_rows, rows - i)
+        to, from_start = out.offset + i * out.row + j, start.offset + i * start.row + j
+        from_a, a_tile = i // tile_rows * tile_rows * terms + i % tile_rows, tile_rows * terms
+        if n_cols > tile_cols // VECTORS:
+            edge_tile(
+                out.data, to, out.row, start.data, from_start, start.row, groups, from_a, 1, tile_rows,
+                a_tile, b.data, b.offset + j, b.row, terms, tiles, n_rows, n_cols, PLAIN,
+            )  # fmt: skip
+        elif n_rows == tile_rows:
+            narrow_tile(
+                out.data, to, out.row, start.data, from_start, start.row, groups, from_a, 1, tile_rows,
+                a_tile, b.data, b.offset + j, b.row, terms, tiles, n_rows, n_cols, PLAIN,
+            )  # fmt: skip
+        else:
+            n_rows = min(n_rows, tile_rows // 2)
+            flat_tile(
+                out.data, to, out.row, start.data, from_start, start.row, groups, from_a, 1, tile_rows,
+                a_tile, b.data, b.offset + j, b.row, terms, tiles, n_rows, n_cols, PLAIN,
+            )  # fmt: skip
+        i += tiles * n_rows

@@ -15,11 +15,10 @@ from hotloop.engine.denormals import flush_denormals, restore_denormals
 from hotloop.engine.descent import Inputs, add_gradient, descend
 from hotloop.engine.fetch import STRIP, fetch
 from hotloop.engine.gather import fetch_row, gather, own_inputs
-from hotloop.engine.network import backward, forward, loss_rows
+from hotloop.engine.network import backward, forward, forward_direct, loss_rows
 from hotloop.engine.penalise import penalty_sum
 from hotloop.engine.pointwise import copy
 from hotloop.engine.table import (
-    DIRECT_FORWARD,
     LIMITS,
     N_IN,
     N_OUT,
@@ -123,7 +122,7 @@ def train_block(net, block, loss, update, theta, grad, batch_size, mode, sums, t
                 x = block.x if net.direct else net.work[at : at + (end - start) * n_in]
             elif net.direct:
                 x, begun = block.x, net.direct
-                call(net.calls[DIRECT_FORWARD], (net, x, block.rows[start:end], theta, crew, panel))
+                forward_direct(net, x, block.rows[start:end], theta, crew, panel)
             elif len(block.rows):
                 lies = place_of_row(block, start, n_in) if capacity == 1 else np.int64(NONE)
                 if lies != NONE:

@@ -33,9 +33,8 @@ def panel_size(terms: int, cols: int, spread: int) -> int:
 
 
 def direct_scratch(n_in: int, capacity: int) -> int:
-    """The same of `engine.direct`, which copies inputs for the gradient."""
-    terms = min(capacity, MOST_TERMS)
-    return terms * (PANEL_COLUMNS + min(BLOCK_ROWS, n_in + PANEL_COLUMNS))
+    """The same of what `engine.direct` copies for the gradient: some inputs, in whole tiles."""
+    return min(capacity, MOST_TERMS) * min(BLOCK_ROWS, n_in + PANEL_COLUMNS)
 
 
 @kernel

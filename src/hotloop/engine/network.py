@@ -18,6 +18,7 @@ from hotloop.engine.table import (
     CODE,
     DELTA,
     DENSE,
+    DIRECT_PRODUCT,
     ELEMENTWISE,
     FORWARD,
     N_IN,
@@ -33,7 +34,7 @@ from hotloop.engine.team import share
 from hotloop.engine.tile import PLAIN, RECTIFIED, tile_shape
 from hotloop.losses import losses_of_rows
 
-__all__ = ["backward", "backward_row", "forward", "is_relu", "loss_rows"]
+__all__ = ["backward", "backward_row", "forward", "forward_direct", "is_relu", "loss_rows"]
 
 
 @kernel
@@ -69,6 +70,21 @@ def forward(net, theta, x, n, mode, crew, panel):
         else:
             call(net.calls[FORWARD], (net, k, theta, source, offset, n, lo, hi, mode, crew))
         source, offset = net.work, row[VALUE]
+
+
+@kernel
+def forward_direct(net, x, places, theta, crew, panel):
+    """What `forward` does first, where row 0 of the table reads its inputs where they lie (`engine.direct`).
+
+    They are the rows of `x` in `places`. As many rows of the table have outputs then as `Net.direct` says.
+    """
+    row, (grain, _) = net.table[0], tile_shape(net.work)
+    n_in, n_out, value = row[N_IN], row[N_OUT], net.table[net.direct - 1, VALUE]
+    lo, hi = share(len(places), grain, crew.tid, crew.n_threads)
+    biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
+    out, start = Matrix(net.work, value + lo * n_out, n_out, 1), Matrix(biases, bias, 0, 1)
+    w, after = Matrix(theta, row[WEIGHT], n_out, 1), RECTIFIED if net.direct == 2 else PLAIN
+    call(net.calls[DIRECT_PRODUCT], (out, start, x, places[lo:hi], n_in, 0, w, n_out, n_in, panel, after))
 
 
 @kernel

@@ -69,7 +69,8 @@ def link(net: Net) -> Net:
         whole = bool(others)
         net.calls[FORWARD] = address_of(other_forward if whole else rarer_forward, arguments)
         net.calls[BACKWARD] = address_of(other_backward if whole else rarer_backward, arguments)
-    link_sparse(net)
+    if not net.direct:
+        link_sparse(net)
     return net
 
 

@@ -263,20 +263,18 @@ def nadam_step(theta, grad, m, v, rate_of_g, of_eps, rate_of_m, beta1, beta2, ep
 
 @kernel_exact
 def radam_step(theta, grad, m, v, rate, rectified, beta1, beta2, eps):
-    """A step of `RAdam`; `rectified` is 0 while the division waits."""
+    """A step of `RAdam`; `rectified` is 0 while the division waits: until then it is by 1."""
     number = theta.dtype.type
     keep_m, take_m, keep_v, take_v = number(beta1), number(1.0 - beta1), number(beta2), number(1.0 - beta2)
-    eta, factor, epsilon = number(rate), number(rate * rectified), number(eps)
+    waits = rectified == 0.0
+    eta = number(rate if waits else rate * rectified)
+    of_root, rest = number(0.0 if waits else 1.0), number(1.0 if waits else eps)
     for i in range(len(theta)):
-        g, m_i, v_i = grad[i], m[i], v[i]
-        m[i] = keep_m * m_i + take_m * g
-        v[i] = keep_v * v_i + take_v * g * g
-    if rectified == 0.0:
-        for i in range(len(theta)):
-            theta[i] -= eta * m[i]
-    else:
-        for i in range(len(theta)):
-            theta[i] -= quotient(factor * m[i], np.sqrt(v[i]) + epsilon)
+        g, m_i, v_i, theta_i = grad[i], m[i], v[i], theta[i]
+        m_i = keep_m * m_i + take_m * g
+        v_i = keep_v * v_i + take_v * g * g
+        theta[i] = theta_i - quotient(eta * m_i, of_root * np.sqrt(v_i) + rest)
+        m[i], v[i] = m_i, v_i
 
 
 @kernel_exact
