@@ -81,19 +81,19 @@ def link_direct(net: Net) -> None:
     x = net.work
     if x.dtype not in _ADDRESSES:
         some, places = Matrix(x, 0, 1, 1), np.empty(0, np.int64)
-        product = (some, some, x, places, 0, 0, some, 0, 0, x, 0)
+        product = (some, some, x, places, 0, 0, 0, some, 0, 0, x, 0)
         gradient = (net.table[0], x, 0, x, places, 0, 0, x, 0, x)
         _ADDRESSES[x.dtype] = address_of(multiply_direct, product), address_of(direct_gradient, gradient)
     net.calls[DIRECT_PRODUCT], net.calls[DIRECT_GRADIENT] = _ADDRESSES[x.dtype]
 
 
 @kernel
-def multiply_direct(out, start, x, places, width, left, b, cols, inner, panel, after):
-    """What `multiply` does, for columns left:left + inner of the rows of `x` in `places`, each `width` long.
+def multiply_direct(out, start, x, places, rows, width, left, b, cols, inner, panel, after):
+    """What `multiply` does, where `a` is columns left:left + inner of rows of `x`, each `width` long.
 
-    `b` has ``col=1``.
+    They are the first `rows` in `places`; those after them are what comes next. `b` has ``col=1``.
     """
-    tile_cols, rows, passes = tile_shape(x)[1], len(places), passes_over(inner)
+    tile_cols, passes = tile_shape(x)[1], passes_over(inner)
     copies = is_worth_copying(rows, cols)
     for k in range(passes if rows > 0 else 0):
         p, end = inner * k // passes, inner * (k + 1) // passes
@@ -108,12 +108,12 @@ def multiply_direct(out, start, x, places, width, left, b, cols, inner, panel, a
             if n_cols <= tile_cols // VECTORS:
                 narrow_direct_tile(
                     out.data, to, out.row, so_far.data, from_start, so_far.row, x, left + p, width,
-                    source, offset, step, some, rows, n_cols, then, places, 0,
+                    source, offset, step, some, rows, n_cols, then, places, 0, len(places),
                 )  # fmt: skip
             else:
                 direct_tile(
                     out.data, to, out.row, so_far.data, from_start, so_far.row, x, left + p, width,
-                    source, offset, step, some, rows, n_cols, then, places, 0,
+                    source, offset, step, some, rows, n_cols, then, places, 0, len(places),
                 )  # fmt: skip
 
 

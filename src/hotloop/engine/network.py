@@ -84,7 +84,8 @@ def forward_direct(net, x, places, theta, crew, panel):
     biases, bias = (theta, row[BIAS]) if row[BIAS] != NONE else (net.work, net.zeros)
     out, start = Matrix(net.work, value + lo * n_out, n_out, 1), Matrix(biases, bias, 0, 1)
     w, after = Matrix(theta, row[WEIGHT], n_out, 1), RECTIFIED if net.direct == 2 else PLAIN
-    call(net.calls[DIRECT_PRODUCT], (out, start, x, places[lo:hi], n_in, 0, w, n_out, n_in, panel, after))
+    product = (out, start, x, places[lo:hi], hi - lo, n_in, 0, w, n_out, n_in, panel, after)
+    call(net.calls[DIRECT_PRODUCT], product)
 
 
 @kernel

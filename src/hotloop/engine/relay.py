@@ -92,8 +92,8 @@ def relay(net, block, begin, n, theta, crew, panel):
             start = out if crew.tid > 0 else Matrix(biases, bias, 0, 1)
             inputs, terms = Matrix(net.work, x + first * n_in + left, n_in, 1), right - left
             if net.direct:
-                places = block.rows[begin + first : begin + last]
-                product = (out, start, block.x, places, n_in, left, w, n_out, terms, panel, after)
+                places, rows = block.rows[begin + first : begin + n], last - first
+                product = (out, start, block.x, places, rows, n_in, left, w, n_out, terms, panel, after)
                 call(net.calls[DIRECT_PRODUCT], product)
             else:
                 multiply_layer(net, 0, out, start, inputs, w, last - first, n_out, terms, panel, after)

@@ -79,9 +79,12 @@ def plain_listed_tile(
 
 
 def plain_direct_tile(
-    out, o, o_row, start, s, s_row, a, a0, a_row, b, b0, b_row, inner, rows, cols, after, places, first
+    out, o, o_row, start, s, s_row, a, a0, a_row, b, b0, b_row, inner, rows, cols, after, places, first, known
 ):
-    """`plain_tile` of all rows: row i of `a` is the one that places[first + i] says."""
+    """`plain_tile` of all rows: row i of `a` is the one that places[first + i] says.
+
+    So many places are `known` from the first on: those after `rows` come next, and are asked for.
+    """
     for i in range(rows):
         row = a0 + places[first + i] * a_row
         for j in range(cols):
@@ -129,7 +132,8 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
         return module.globals[name]
     pointer = number.as_pointer()
     arguments = [pointer, I64, pointer, I64, pointer, I64, I64, I64, pointer, I64, I64, I64, I64, I64, I64]
-    arguments += [I32.as_pointer()] * kind.endswith("listed") + [I64.as_pointer()] * kind.endswith("direct")
+    arguments += [I32.as_pointer()] * kind.endswith("listed")
+    arguments += [I64.as_pointer(), I64] * kind.endswith("direct")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
@@ -144,9 +148,9 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
     vectors = Vectors(builder, item, number, lanes, count, None if kind == "full" else n_cols, n_full)
     direct, line = kind.endswith("direct"), LINE * 8 // item.bitwidth
 
-    def row_of_list(i: Any) -> Any:
-        """Where row i of `a` is that `places` has, or the last one."""
-        last = builder.sub(n_rows, I64(1))
+    def row_of_list(i: Any, n: Any) -> Any:
+        """Where row i of `a` is that `places` has, or the last of `n`."""
+        last = builder.sub(n, I64(1))
         i = builder.select(builder.icmp_signed("<", i, last), i, last)
         return builder.gep(a, [builder.mul(builder.load(builder.gep(places[0], [i])), a_row)])
 
@@ -163,7 +167,7 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
             )
         )
         if direct:
-            a_rows = [row_of_list(builder.add(begin, I64(r))) for r in range(rows)]
+            a_rows = [row_of_list(builder.add(begin, I64(r)), n_rows) for r in range(rows)]
         a_rows = [_opaque(builder, base) for base in a_rows]
         first = [vectors.load(base) for base in start_rows]
 
@@ -173,7 +177,8 @@ def _tile_function(context: Any, module: Any, item: Any, kind: str) -> Any:
                 p = builder.zext(builder.load(builder.gep(places[0], [p])), I64)
             if kind == "direct":
                 coming = builder.add(builder.add(begin, I64(rows)), builder.and_(p, I64(line - 1)))
-                fetch_at(builder, builder.gep(row_of_list(coming), [builder.and_(p, I64(-line))]))
+                row = row_of_list(coming, places[1])
+                fetch_at(builder, builder.gep(row, [builder.and_(p, I64(-line))]))
             b_row_p = vectors.load(builder.gep(b, [builder.mul(p, b_row)]))
             step = builder.mul(p, a_col)
             return [
@@ -207,7 +212,7 @@ def _call_tile(context: Any, builder: Any, array_types: Any, args: Any, kind: st
     arguments = [pointer(out_type, out, o), o_row, pointer(start_type, start, s), s_row]
     arguments += [pointer(a_type, a, a0), a_row, a_col, a_tile, pointer(b_type, b, b0), b_row]
     arguments += [inner, tiles, n_rows, n_cols, after]
-    arguments += [pointer(*list_type, *listed)] if listed else []
+    arguments += [pointer(*list_type, *listed[:2]), *listed[2:]] if listed else []
     builder.call(_tile_function(context, builder.module, out_type.dtype, kind), arguments)
 
 
@@ -267,8 +272,8 @@ def _make_tile(kind: str) -> Any:
         return written(signature, out, start, a, b, places)
 
     def tile_of_direct(typing_context, out, o, o_row, start, s, s_row, a, a0, a_row, b, b0, b_row,
-                       inner, rows, cols, after, places, first):  # fmt: skip
-        signature = types.void(out, n, n, start, n, n, a, n, n, b, n, n, n, n, n, n, places, n)
+                       inner, rows, cols, after, places, first, known):  # fmt: skip
+        signature = types.void(out, n, n, start, n, n, a, n, n, b, n, n, n, n, n, n, places, n, n)
         return written(signature, out, start, a, b, places)
 
     forms = {"listed": tile_of_listed, "direct": tile_of_direct}
