@@ -315,8 +315,8 @@ class Trainer:
         with Team(self.n_threads) as team:
             if not isinstance(self.loss, Custom):  # Python looks at the rows of those
                 samples = samples.for_loop(self.model.dtype)
-            gathers = samples.other is not None or (shuffle and samples.flat is not None)
             converts = samples.other is not None
+            gathers = converts or (shuffle and samples.flat is not None)
             net = self.stepper.bind(batch_size, team.n_threads, gathers, samples.filled, converts)
             if samples.other is not None:
                 link_convert(net, samples.other.dtype)

@@ -8,7 +8,8 @@ their way (`direct_tile`); and for the gradient parts of them are copied anyway,
 The sums have the order of `multiply`: they are the same to the last bit. What is mostly zeros is copied
 still, since `engine.sparse` skips them.
 
-Compiled where a fit has such a layer and such data, and called by its address.
+Two kernels, one for forward and one for the gradient, compiled where a fit has such a layer and such data,
+and called by their addresses.
 """
 
 from collections.abc import Callable
@@ -137,7 +138,10 @@ def direct_gradient(row, work, zeros, x, places, lo, hi, grad, at, panel):
 
 @kernel
 def multiply_groups(out, start, groups, b, j, rows, n_cols, terms):
-    """The columns of `multiply` from j on that are a panel, where `a` lies in `groups` (`pack_groups`)."""
+    """The columns of `multiply` from j on that are a panel, where `a` lies in `groups` (`pack_groups`).
+
+    (`multiply_rows` does it too, but has more kinds of tiles, and takes twice as long to compile.)
+    """
     tile_rows, tile_cols = tile_shape(groups)
     i = np.int64(0)
     while i < rows:

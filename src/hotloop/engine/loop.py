@@ -18,17 +18,7 @@ from hotloop.engine.gather import fetch_row, gather, own_inputs
 from hotloop.engine.network import backward, forward, forward_direct, loss_rows
 from hotloop.engine.penalise import penalty_sum
 from hotloop.engine.pointwise import copy
-from hotloop.engine.table import (
-    LIMITS,
-    N_IN,
-    N_OUT,
-    NONE,
-    RELAY,
-    SINGLE_AHEAD,
-    VALUE,
-    Mode,
-    Net,
-)
+from hotloop.engine.table import LIMITS, N_IN, N_OUT, NONE, RELAY, SINGLE_AHEAD, VALUE, Mode, Net
 from hotloop.engine.team import Crew, barrier, share
 from hotloop.engine.tile import tile_shape
 
