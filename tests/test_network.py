@@ -183,7 +183,8 @@ def test_a_training_step_is_the_gradient_and_its_update(name, dtype):
         clip_norm=0.0, clip_value=0.0, needs_norm=0, average=np.empty(0, dtype), average_rates=np.zeros(1),
     )  # fmt: skip
     grad = np.full(model.theta.size, np.nan, dtype)  # replaced, not added to
-    inputs = Inputs(x.reshape(-1), n, False, np.empty(0, x.dtype), -1)
+    nowhere, nothing = np.empty(0, np.int64), np.empty(0, x.dtype)
+    inputs = Inputs(x.reshape(-1), n, False, nowhere, nothing, -1)
     descend(engine.net, inputs, update, 0, model.theta, grad, ALONE, engine.panel)
     close(before.astype(float) - model.theta, rate * expected, dtype)
 
