@@ -26,6 +26,26 @@ ACTIVATIONS = {  # f(z), and f′ written with a = f(z), for the networks of the
     "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
 }
 
+WIDE_NETWORKS = {  # with a first layer that some threads share, or that reads its inputs where they lie
+    "relu": (hl.Dense(40, "relu"), hl.Dense(5)),
+    "one layer": (hl.Dense(40),),
+    "tanh": (hl.Dense(45, "tanh"), hl.Dense(7, "gelu"), hl.Dense(5)),
+    "no bias": (hl.Dense(40, "relu", use_bias=False), hl.Dense(5)),
+    "batch norm": (hl.Dense(40), hl.BatchNorm(), hl.Activation("relu"), hl.Dense(5)),
+    "prelu": (hl.Dense(40, "prelu"), hl.Dense(5)),
+    "dropout later": (hl.Dense(40, "relu"), hl.Dropout(0.5), hl.Dense(5)),
+    "frozen": (hl.Dense(40, "relu", lr_scale=0), hl.Dense(5)),
+    "penalty": (hl.Dense(40, "relu", penalty=hl.L2(0.1)), hl.Dense(5)),
+    "limit": (hl.Dense(40, "relu", penalty=hl.MaxNorm(0.1)), hl.Dense(5)),
+}
+WIDE_RECIPES = {  # and what they are trained with
+    "adam": {},
+    "clip norm": {"clip_norm": 0.1},
+    "clip value": {"clip_value": 1e-3},
+    "proximal": {"penalty": hl.L1(0.1, proximal=True)},
+    "average": {"average": hl.EMA(0.9)},
+}
+
 
 @contextlib.contextmanager
 def refuses(builtin, name):

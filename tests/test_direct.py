@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import hotloop as hl
+from helpers import WIDE_NETWORKS, WIDE_RECIPES
 from hotloop._jit import COMPILED
 from hotloop.engine.descent import kernel_gradient
 from hotloop.engine.direct import direct_gradient, is_direct, link_direct
@@ -153,24 +154,7 @@ def slope(z, y):
     return 2 * (z - np.eye(5)[y[:, 0].astype(int)])
 
 
-NETWORKS = {
-    "relu": (hl.Dense(40, "relu"), hl.Dense(5)),
-    "one layer": (hl.Dense(40),),
-    "tanh": (hl.Dense(45, "tanh"), hl.Dense(7, "gelu"), hl.Dense(5)),
-    "no bias": (hl.Dense(40, "relu", use_bias=False), hl.Dense(5)),
-    "batch norm": (hl.Dense(40), hl.BatchNorm(), hl.Activation("relu"), hl.Dense(5)),
-    "prelu": (hl.Dense(40, "prelu"), hl.Dense(5)),
-    "dropout later": (hl.Dense(40, "relu"), hl.Dropout(0.5), hl.Dense(5)),
-    "frozen": (hl.Dense(40, "relu", lr_scale=0), hl.Dense(5)),
-    "penalty": (hl.Dense(40, "relu", penalty=hl.L2(0.1)), hl.Dense(5)),
-    "limit": (hl.Dense(40, "relu", penalty=hl.MaxNorm(0.1)), hl.Dense(5)),
-}
-RECIPES = {
-    "adam": {},
-    "clip norm": {"clip_norm": 0.1},
-    "clip value": {"clip_value": 1e-3},
-    "proximal": {"penalty": hl.L1(0.1, proximal=True)},
-    "average": {"average": hl.EMA(0.9)},
+RECIPES = WIDE_RECIPES | {
     "schedule-free": {"optimizer": hl.ScheduleFreeAdamW()},
     "own loss": {"loss": hl.losses.Custom(value=squared, gradient=slope)},
 }
@@ -179,10 +163,11 @@ RECIPES = {
 def trained(network, direct, monkeypatch, batch_size=128, n_threads=1, dtype="float32", recipe="adam", n=406):
     """(θ, losses) after two epochs; the last minibatch has fewer rows."""
     monkeypatch.setattr("hotloop.sequential.is_direct", lambda *_: direct)
-    model = sequential(*NETWORKS[network], n_in=130, dtype=dtype)
+    model = sequential(*WIDE_NETWORKS[network], n_in=130, dtype=dtype)
     X = np.random.default_rng(2).standard_normal((n, 130)).astype(dtype)
     options = {"loss": "softmax_cross_entropy", "optimizer": hl.Adam(0.01)} | RECIPES[recipe]
     trainer = hl.Trainer(model, batch_size=batch_size, n_threads=n_threads, **options)
+    assert bool(trainer.stepper.bind(batch_size, n_threads, True, full).direct) == direct
     history = trainer.fit(X, np.arange(n) % 5, epochs=2)
     return model.theta.copy(), history["loss"]
 
@@ -197,7 +182,7 @@ compiled_only = pytest.mark.skipif(not COMPILED, reason="takes minutes in plain 
 
 
 @compiled_only
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", WIDE_NETWORKS)
 def test_every_network_trains_the_same_weights(network, monkeypatch):
     assert_alike(monkeypatch, network)
 

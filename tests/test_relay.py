@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hotloop as hl
-from helpers import within
+from helpers import WIDE_NETWORKS, WIDE_RECIPES, within
 from hotloop._jit import COMPILED, kernel
 from hotloop.engine.address import NOWHERE
 from hotloop.engine.cuts import GROUP, ZEROS_COST, balance, cuts_by_cost
@@ -135,26 +135,12 @@ def test_where_it_pays():
     assert [rectified.bind(rows, 2, None, True).relays for rows in (1, 2)] == [1, 2]
 
 
-NETWORKS = {
-    "relu": (hl.Dense(40, "relu"), hl.Dense(5)),
-    "one layer": (hl.Dense(40),),
-    "tanh": (hl.Dense(40, "tanh"), hl.Dense(7, "gelu"), hl.Dense(5)),
-    "no bias": (hl.Dense(40, "relu", use_bias=False), hl.Dense(5)),
-    "batch norm": (hl.Dense(40), hl.BatchNorm(), hl.Activation("relu"), hl.Dense(5)),
+NETWORKS = WIDE_NETWORKS | {
     "dropout": (hl.Dropout(0.2), hl.Dense(40, "relu"), hl.Dropout(0.5), hl.Dense(5)),
-    "dropout later": (hl.Dense(40, "relu"), hl.Dropout(0.5), hl.Dense(5)),
-    "frozen": (hl.Dense(40, "relu", lr_scale=0), hl.Dense(5)),
-    "penalty": (hl.Dense(40, "relu", penalty=hl.L2(0.1)), hl.Dense(5)),
-    "limit": (hl.Dense(40, "relu", penalty=hl.MaxNorm(0.1)), hl.Dense(5)),
 }
-RECIPES = {
-    "adam": {},
+RECIPES = WIDE_RECIPES | {
     "sgd": {"optimizer": hl.SGD(0.1)},
     "momentum": {"optimizer": hl.SGD(0.1, momentum=0.9)},
-    "clip norm": {"clip_norm": 0.1},
-    "clip value": {"clip_value": 1e-3},
-    "proximal": {"penalty": hl.L1(0.1, proximal=True)},
-    "average": {"average": hl.EMA(0.9)},
 }
 
 
