@@ -76,11 +76,14 @@ def test_the_gradient_is_that_of_a_copy(rows, units, dtype):
     deltas = np.random.default_rng(1).standard_normal((rows, units)).astype(dtype)
     values(net, 0, DELTA, rows)[:] = values(other, 0, DELTA, rows)[:] = deltas
     x, lo, hi = X[places].reshape(-1), 3, N_IN
-    found, expected = np.full((2, (hi - lo) * units + 5), np.nan, dtype)
-    row, panel = net.table[0], panel_of(net)
-    direct_gradient(row, net.work, net.zeros, X.reshape(-1), places, lo, hi, found, 5, panel)
+    expected = np.full((hi - lo) * units + 5, np.nan, dtype)
     kernel_gradient(other, other.work, 0, x, 0, rows, lo, hi, expected, 5, False, panel_of(other))
-    np.testing.assert_array_equal(found, expected)
+    panel = panel_of(net)
+    for room in (len(panel), 40 * rows):  # for all inputs, and for some of them at a time
+        found = np.full_like(expected, np.nan)
+        arguments = (X.reshape(-1), places, lo, hi, found, 5, panel[:room])
+        direct_gradient(net.table[0], net.work, net.zeros, *arguments)
+        np.testing.assert_array_equal(found, expected)
     twin = X[places][:, lo:hi].astype("float64").T @ deltas.astype("float64")
     np.testing.assert_allclose(
         found[5:].reshape(twin.shape), twin, rtol=0, atol=1e-5 * rows if dtype == "float32" else 1e-11
